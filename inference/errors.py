@@ -1,0 +1,57 @@
+"""Errors of the inference application.
+
+InferenceError
+├── TransportError
+│   ├── TransportUnavailable   the transport cannot be reached; nothing was accepted
+│   ├── UnknownGeneration      no job and no log under this id (never submitted, or past its retention)
+│   └── LogExpired             the log no longer reaches back to the sequence number asked for
+├── ModelError
+│   ├── ModelNotFound          neither a local folder nor a reachable hub name
+│   └── UnsupportedModel       an architecture, weight format or attention the engine refuses
+├── PromptTooLong              the prompt alone does not fit the model's context or the KV cache
+└── EngineError                a step failed; the sequences in it were failed, the engine goes on
+
+``code`` is stable and crosses process boundaries in ``messages.Ended.error_code``.
+"""
+
+
+class InferenceError(Exception):
+    """Base of the tree. ``code`` is a stable identifier for programs."""
+
+    code = "inference_error"
+
+
+class TransportError(InferenceError):
+    code = "transport_error"
+
+
+class TransportUnavailable(TransportError):
+    code = "transport_unavailable"
+
+
+class UnknownGeneration(TransportError):
+    code = "unknown_generation"
+
+
+class LogExpired(TransportError):
+    code = "log_expired"
+
+
+class ModelError(InferenceError):
+    code = "model_error"
+
+
+class ModelNotFound(ModelError):
+    code = "model_not_found"
+
+
+class UnsupportedModel(ModelError):
+    code = "unsupported_model"
+
+
+class PromptTooLong(InferenceError):
+    code = "prompt_too_long"
+
+
+class EngineError(InferenceError):
+    code = "engine_error"

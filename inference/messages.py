@@ -1,0 +1,199 @@
+"""What crosses process boundaries: frozen dataclasses and their versioned JSON.
+
+A ``Job`` goes from the web to a worker. ``Started``, ``Text`` and ``Ended`` come back as the
+generation's token log, each with a sequence number: ``Started`` is 1, every later event is one
+more than the one before, ``Ended`` is the last. A log without ``Ended`` is an answer still being
+written. Times are seconds since the epoch, durations are seconds, counts are tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+VERSION = 1
+
+Role = Literal["system", "user", "assistant"]
+EndReason = Literal["stop", "length", "cancelled", "failed"]
+WorkerState = Literal["starting", "downloading", "loading", "ready", "draining", "failed"]
+
+INTERACTIVE, BATCH = 0, 1  # bands: a batch job runs only when no interactive one waits
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to draw tokens; ``None`` leaves a choice to the model's own generation config."""
+
+    max_tokens: int
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One answer to write. ``id`` is the generation's id; submitting it twice is submitting it once.
+
+    ``prompt_tokens`` is the web's estimate (the worker counts exactly). ``resume_text`` is the part
+    of the answer that already stands in the database: the worker goes on after it, and publishes only
+    what comes after it.
+    """
+
+    id: str
+    tenant: str
+    model: str
+    messages: tuple[ChatMessage, ...]
+    sampling: Sampling
+    prompt_tokens: int
+    weight: float = 1.0
+    band: int = INTERACTIVE
+    conversation: str = ""
+    resume_text: str = ""
+    submitted_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job handed to a worker, with what an earlier worker already published of it."""
+
+    job: Job
+    token_ids: tuple[int, ...] = ()
+    next_seq: int = 1
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The engine took the job. ``dropped_messages`` oldest turns did not fit the context."""
+
+    seq: int
+    worker: str
+    model: str
+    model_revision: str
+    prompt_tokens: int
+    cached_tokens: int = 0
+    dropped_messages: int = 0
+    seed: int = 0
+    sampling: dict[str, Any] = field(default_factory=dict)
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """More of the answer. Concatenating ``text`` over the log gives the answer exactly."""
+
+    seq: int
+    text: str
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last event. ``error_*`` are set when ``reason`` is ``failed``; the message is safe to show."""
+
+    seq: int
+    reason: EndReason
+    output_tokens: int = 0
+    error_code: str = ""
+    error_message: str = ""
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    at: float = 0.0
+
+
+Event = Started | Text | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """A worker's heartbeat. ``progress`` runs from 0 to 1 while it loads; ``detail`` says what it does."""
+
+    worker: str
+    state: WorkerState
+    model: str = ""
+    model_revision: str = ""
+    demo: bool = False
+    context_length: int = 0
+    free_slots: int = 0
+    free_kv_tokens: int = 0
+    progress: float = 0.0
+    detail: str = ""
+    counters: dict[str, float] = field(default_factory=dict)
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The answer to a heartbeat: which of the worker's jobs to stop, and which it has lost."""
+
+    cancelled: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Place in line, 1 being next."""
+
+    place: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    workers: tuple[WorkerReport, ...] = ()
+    waiting: int = 0
+    running: int = 0
+
+
+_EVENTS: dict[str, type[Started] | type[Text] | type[Ended]] = {
+    "started": Started,
+    "text": Text,
+    "ended": Ended,
+}
+_KINDS = {cls: kind for kind, cls in _EVENTS.items()}
+
+
+def encode_event(event: Event) -> bytes:
+    return orjson.dumps({"v": VERSION, "kind": _KINDS[type(event)], **asdict(event)})
+
+
+def decode_event(raw: bytes | str) -> Event:
+    """Inverse of ``encode_event``. Raises ``ValueError`` for another version or an unknown kind."""
+    fields = _checked(raw)
+    cls = _EVENTS.get(fields.pop("kind", ""))
+    if cls is None:
+        raise ValueError("unknown event kind")
+    if cls is Text:
+        fields["token_ids"] = tuple(fields["token_ids"])
+    return cls(**fields)
+
+
+def encode_job(job: Job) -> bytes:
+    return orjson.dumps({"v": VERSION, **asdict(job)})
+
+
+def decode_job(raw: bytes | str) -> Job:
+    """Inverse of ``encode_job``. Raises ``ValueError`` for another version."""
+    fields = _checked(raw)
+    messages = tuple(ChatMessage(**message) for message in fields.pop("messages"))
+    sampling = fields.pop("sampling")
+    sampling["stop"] = tuple(sampling["stop"])
+    return Job(messages=messages, sampling=Sampling(**sampling), **fields)
+
+
+def _checked(raw: bytes | str) -> dict[str, Any]:
+    fields: dict[str, Any] = orjson.loads(raw)
+    if fields.pop("v", None) != VERSION:
+        raise ValueError(f"message version is not {VERSION}")
+    return fields
