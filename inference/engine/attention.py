@@ -1,0 +1,189 @@
+"""Paged attention behind transformers' ``AttentionInterface``, for every model that goes through it.
+
+A step runs one packed forward of ``[1, T]`` tokens, decodes and prefill chunks side by side. In each
+layer the new keys and values are written to their slots first; then sequences of similar shape are
+gathered into one padded batch and attended in one call, so the number of calls grows with the
+logarithm of the lengths, not with the number of sequences. The name is left out of transformers' mask
+registry, which makes it build no masks: what a token may see follows from the block tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AttentionInterface
+
+ATTENTION_NAME = "chatapp_paged"
+
+
+class AttentionContext(Protocol):
+    """What a forward carries to its attention layers as the keyword argument ``paged``."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
+        """``query`` [T, heads, D], ``key`` and ``value`` [T, kv_heads, D] -> [T, heads, D of value]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attending:
+    """The arguments by which architectures differ. ``window`` counts the token itself."""
+
+    scale: float | None
+    window: int | None = None
+    softcap: float | None = None
+    others: dict[str, Any] = field(default_factory=dict)
+
+
+def paged_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    *,
+    paged: AttentionContext,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """transformers' signature: ``query`` [1, heads, T, D] -> [1, T, heads, D], and no weights."""
+    how = Attending(scaling, sliding_window, softcap, others | {"attention_mask": attention_mask})
+    packed = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
+    return paged.attend(module.layer_idx, packed[0], packed[1], packed[2], how).unsqueeze(0), None
+
+
+AttentionInterface.register(ATTENTION_NAME, paged_attention)
+
+
+class KVCache:
+    """Keys and values of all layers, ``[num_blocks, block_size, kv_heads, head_dim]`` each.
+
+    Starts as zeros, not as whatever the memory held: a masked slot has weight zero, and zero times NaN
+    is NaN.
+    """
+
+    def __init__(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int, like: Tensor) -> None:
+        self.block_size = block_size
+        size = (num_blocks, block_size)
+        self.keys = {n: like.new_zeros(*size, s.kv_heads, s.key_dim) for n, s in shapes.items()}
+        self.values = {n: like.new_zeros(*size, s.kv_heads, s.value_dim) for n, s in shapes.items()}
+
+    def write(self, layer: int, slots: Tensor, key: Tensor, value: Tensor) -> None:
+        """Store ``key`` and ``value`` [T, kv_heads, D] at ``slots`` [T] = block id * block size + offset."""
+        self.keys[layer].flatten(0, 1).index_copy_(0, slots, key)
+        self.values[layer].flatten(0, 1).index_copy_(0, slots, value)
+
+    def read(self, layer: int, block_ids: Tensor, num_seqs: int, length: int) -> tuple[Tensor, Tensor]:
+        """The first ``length`` positions of S equally long block lists: [S, kv_heads, length, D]."""
+
+        def gather(cache: Tensor) -> Tensor:
+            blocks = cache.index_select(0, block_ids)
+            return blocks.view(num_seqs, -1, *cache.shape[2:])[:, :length].transpose(1, 2)
+
+        return gather(self.keys[layer]), gather(self.values[layer])
+
+    def wipe(self, block_ids: list[int]) -> None:
+        for cache in (*self.keys.values(), *self.values.values()):
+            cache[block_ids] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    kv_heads: int
+    key_dim: int
+    value_dim: int
+
+
+@dataclass(slots=True)
+class Group:
+    """``S`` sequences of similar shape, padded to ``Q`` queries and ``L`` keys.
+
+    rows: [S * Q] rows of the packed queries, or ``None`` when the group is the whole batch in order.
+    positions: [S, Q] of the queries in their sequences. block_ids: [S * blocks]. Padding repeats a
+    sequence's last query, so that its result is written twice instead of needing a mask.
+    ``causal``: the keys are exactly the queries' own, and torch's triangular mask is the right one.
+    """
+
+    rows: Tensor | None
+    positions: Tensor
+    block_ids: Tensor
+    key_length: int
+    causal: bool
+    masks: dict[int | None, Tensor | None] = field(default_factory=dict)
+
+    def mask(self, window: int | None) -> Tensor | None:
+        """[S, 1, Q, L], true where a query may look; made once per step for each window."""
+        if window is not None and window >= self.key_length:
+            window = None
+        if window not in self.masks:
+            self.masks[window] = None if self.causal and window is None else self._visible(window)
+        return self.masks[window]
+
+    def _visible(self, window: int | None) -> Tensor:
+        keys = torch.arange(self.key_length, device=self.positions.device)
+        queries = self.positions[:, None, :, None]
+        visible = keys <= queries
+        return visible if window is None else visible & (keys > queries - window)
+
+
+@dataclass(frozen=True, slots=True)
+class PagedContext:
+    """One step's attention: where new keys go (``slots`` [T]) and what each group of sequences sees."""
+
+    cache: KVCache
+    slots: Tensor
+    groups: list[Group]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
+        self.cache.write(layer, self.slots, key, value)
+        if self.groups[0].rows is None:
+            return self._attend_group(self.groups[0], layer, query, how)
+        output = query.new_empty(*query.shape[:2], value.shape[-1])
+        for group in self.groups:
+            assert group.rows is not None
+            output.index_copy_(
+                0, group.rows, self._attend_group(group, layer, query.index_select(0, group.rows), how)
+            )
+        return output
+
+    def _attend_group(self, group: Group, layer: int, query: Tensor, how: Attending) -> Tensor:
+        num_seqs, num_queries = group.positions.shape
+        keys, values = self.cache.read(layer, group.block_ids, num_seqs, group.key_length)
+        padded = query.view(num_seqs, num_queries, *query.shape[1:]).transpose(1, 2)
+        mask = group.mask(how.window)
+        if how.softcap is not None:
+            output = _softcapped(padded, keys, values, mask, how)
+        elif num_queries == 1:
+            output = _decode(padded, keys, values, mask, how.scale)
+        else:
+            output = F.scaled_dot_product_attention(
+                padded, keys, values, mask, is_causal=mask is None, scale=how.scale, enable_gqa=True
+            )
+        return output.transpose(1, 2).flatten(0, 1)
+
+
+def _decode(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+    """``query`` [S, heads, 1, D]. Query heads that share a key head become queries of that head.
+
+    That is the same arithmetic without repeating keys and values, and the quicker of the two.
+    """
+    heads, kv_heads = query.shape[1], keys.shape[1]
+    shared = query.reshape(len(query), kv_heads, heads // kv_heads, -1)
+    output = F.scaled_dot_product_attention(shared, keys, values, mask, scale=scale)
+    return output.reshape(len(query), heads, 1, -1)
+
+
+def _softcapped(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, how: Attending) -> Tensor:
+    """Attention with scores squashed to ``softcap * tanh(score / softcap)``, as in Gemma 2."""
+    assert how.softcap is not None
+    repeats = query.shape[1] // keys.shape[1]
+    keys, values = keys.repeat_interleave(repeats, 1), values.repeat_interleave(repeats, 1)
+    scale = how.scale if how.scale is not None else query.shape[-1] ** -0.5
+    scores = torch.tanh(query @ keys.transpose(2, 3) * (scale / how.softcap)) * how.softcap
+    visible = mask if mask is not None else torch.ones_like(scores, dtype=torch.bool).tril()
+    weights = scores.masked_fill(~visible, float("-inf")).softmax(-1, dtype=torch.float32)
+    return weights.to(values.dtype) @ values

@@ -1,0 +1,159 @@
+"""Who owns which block of the KV cache, and which free blocks still hold a known prefix.
+
+A block with no owner stays in the free list, oldest first, and keeps its contents until it is taken:
+the free list is the prefix cache. A full block is known by a SHA-256 digest of its tokens and of the
+digest before it; the chain starts at HMAC(secret, tenant), so a tenant can only ever hit blocks that
+itself has filled. After PagedAttention (SOSP 2023) and the prefix caches of nano-vllm and vLLM.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from array import array
+from collections import OrderedDict
+
+from inference.engine.sequence import Sequence
+
+
+class Block:
+    __slots__ = ("digest", "ref_count", "token_ids")
+
+    def __init__(self) -> None:
+        self.ref_count = 0
+        self.digest: bytes | None = None
+        self.token_ids: array[int] = array("i")
+
+
+class BlockManager:
+    """Blocks are numbered 0 to ``num_blocks - 1`` and hold ``block_size`` tokens each."""
+
+    def __init__(self, num_blocks: int, block_size: int, secret: bytes) -> None:
+        self.num_blocks = num_blocks
+        self.block_size = block_size
+        self.blocks = [Block() for _ in range(num_blocks)]
+        self._secret = secret
+        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(num_blocks))
+        self._cached: dict[bytes, int] = {}
+
+    @property
+    def num_free(self) -> int:
+        """Blocks without an owner, those that still hold a cached prefix included."""
+        return len(self._free)
+
+    def blocks_for(self, num_tokens: int) -> int:
+        return -(-num_tokens // self.block_size)
+
+    def allocate(self, seq: Sequence, reserve: int = 0) -> bool:
+        """Give ``seq`` blocks for all its tokens, cached ones first, and leave ``reserve`` blocks free.
+
+        Returns ``False`` and changes nothing when there are not enough. ``num_computed`` becomes the
+        number of tokens found in the cache, always fewer than there are, so that one can be sampled.
+        """
+        hits = self._match(seq)
+        if not self._fits(seq, hits, reserve):
+            return False
+        for block_id in hits:
+            self._acquire(block_id)
+        seq.block_table = array("i", hits)
+        self._extend(seq, self.blocks_for(len(seq.token_ids)) - len(hits))
+        seq.num_committed = len(hits)
+        seq.num_computed = len(hits) * self.block_size
+        return True
+
+    def can_allocate(self, seq: Sequence, reserve: int = 0) -> bool:
+        return self._fits(seq, self._match(seq), reserve)
+
+    def grow(self, seq: Sequence) -> bool:
+        """Make room for the newest token. ``False`` when a block is needed and none is free."""
+        needed = self.blocks_for(len(seq.token_ids)) - len(seq.block_table)
+        if needed > len(self._free):
+            return False
+        self._extend(seq, needed)
+        return True
+
+    def commit(self, seq: Sequence, num_tokens: int) -> None:
+        """Enter into the prefix cache the blocks that the first ``num_tokens`` tokens fill.
+
+        Called when those tokens are scheduled: whoever shares such a block in the same step reads it
+        after it was written, since a layer writes all keys and values before it attends.
+        """
+        for index in range(seq.num_committed, num_tokens // self.block_size):
+            digest = self._digest(seq, index)
+            if digest not in self._cached:
+                block = self.blocks[seq.block_table[index]]
+                block.digest, block.token_ids = digest, self._tokens(seq, index)
+                self._cached[digest] = seq.block_table[index]
+            seq.num_committed = index + 1
+
+    def release(self, seq: Sequence) -> None:
+        """Give up all blocks. The end of a chain is evicted before its beginning."""
+        for block_id in reversed(seq.block_table):
+            self._drop(block_id)
+        seq.block_table = array("i")
+        seq.num_committed = seq.num_computed = 0
+
+    def discard(self, seq: Sequence, num_valid: int) -> array[int]:
+        """Release a sequence of which only the first ``num_valid`` tokens were computed soundly.
+
+        The blocks that hold the others leave the prefix cache and are returned.
+        """
+        suspects = seq.block_table[num_valid // self.block_size :]
+        for block_id in suspects:
+            self._forget(block_id)
+        self.release(seq)
+        return suspects
+
+    def _fits(self, seq: Sequence, hits: list[int], reserve: int) -> bool:
+        idle_hits = sum(1 for block_id in hits if self.blocks[block_id].ref_count == 0)
+        new = self.blocks_for(len(seq.token_ids)) - len(hits)
+        return new + idle_hits + reserve <= len(self._free)
+
+    def _match(self, seq: Sequence) -> list[int]:
+        hits: list[int] = []
+        for index in range((len(seq.token_ids) - 1) // self.block_size):
+            block_id = self._cached.get(self._digest(seq, index))
+            if block_id is None or self.blocks[block_id].token_ids != self._tokens(seq, index):
+                break
+            hits.append(block_id)
+        return hits
+
+    def _digest(self, seq: Sequence, index: int) -> bytes:
+        while len(seq.digests) <= index:
+            parent = seq.digests[-1] if seq.digests else self._root(seq.tenant)
+            tokens = self._tokens(seq, len(seq.digests))
+            seq.digests.append(hashlib.sha256(parent + tokens.tobytes()).digest())
+        return seq.digests[index]
+
+    def _root(self, tenant: str) -> bytes:
+        return hmac.digest(self._secret, tenant.encode(), "sha256")
+
+    def _tokens(self, seq: Sequence, index: int) -> array[int]:
+        return seq.token_ids[index * self.block_size : (index + 1) * self.block_size]
+
+    def _extend(self, seq: Sequence, count: int) -> None:
+        for _ in range(count):
+            block_id, _ = self._free.popitem(last=False)
+            self._forget(block_id)
+            self.blocks[block_id].ref_count = 1
+            seq.block_table.append(block_id)
+
+    def _acquire(self, block_id: int) -> None:
+        block = self.blocks[block_id]
+        if block.ref_count == 0:
+            del self._free[block_id]
+        block.ref_count += 1
+
+    def _drop(self, block_id: int) -> None:
+        block = self.blocks[block_id]
+        block.ref_count -= 1
+        if block.ref_count == 0:
+            self._free[block_id] = None
+            if block.digest is None:
+                self._free.move_to_end(block_id, last=False)
+
+    def _forget(self, block_id: int) -> None:
+        block = self.blocks[block_id]
+        if block.digest is not None:
+            del self._cached[block.digest]
+            block.digest = None

@@ -1,0 +1,50 @@
+"""What an engine is started with."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Raises ``ValueError`` naming the field when a value cannot work.
+
+    model: a local folder, or a name on the model hub.
+    dtype: ``auto`` (the model's own on an accelerator, float32 on a CPU) or a torch dtype's name.
+    num_kv_blocks: size of the KV cache in blocks of ``block_size`` tokens; wins over ``kv_memory_bytes``.
+    kv_memory_bytes: size of the KV cache in bytes. With neither, the runner takes a share of the memory.
+    max_num_seqs: sequences that run at once.
+    max_batched_tokens: tokens computed in one step, shared by decodes first and prefill chunks after.
+    max_model_len: longest prompt plus answer in tokens; the model's own limit when ``None``.
+    num_threads: torch's CPU threads, a setting of the whole process; untouched when ``None``.
+    prefix_salt: secret at the root of every prefix-cache hash; random per process by default.
+    """
+
+    model: str
+    dtype: str = "auto"
+    device: str = "auto"
+    block_size: int = 16
+    num_kv_blocks: int | None = None
+    kv_memory_bytes: int | None = None
+    max_num_seqs: int = 16
+    max_batched_tokens: int = 512
+    max_model_len: int | None = None
+    num_threads: int | None = None
+    prefix_salt: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("block_size", "max_num_seqs", "max_batched_tokens"):
+            _require_positive(name, getattr(self, name))
+        for name in ("num_kv_blocks", "kv_memory_bytes", "max_model_len", "num_threads"):
+            if getattr(self, name) is not None:
+                _require_positive(name, getattr(self, name))
+        if self.max_batched_tokens < self.max_num_seqs:
+            raise ValueError("max_batched_tokens must be at least max_num_seqs: every decode needs one")
+        if not self.prefix_salt:
+            raise ValueError("prefix_salt must not be empty: it keeps tenants' cached prefixes apart")
+
+
+def _require_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")

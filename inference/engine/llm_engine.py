@@ -1,0 +1,288 @@
+"""The engine: requests in, text out, step by step.
+
+One thread owns an engine and makes all calls to it; nothing here locks. ``step`` computes one batch and never
+raises for what a request did: a step that fails ends its own sequences with ``error``, and the engine
+goes on with the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from array import array
+from collections.abc import Sequence as TokenIds
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from inference.engine.block_manager import BlockManager
+from inference.engine.chat import ChatRenderer
+from inference.engine.config import EngineConfig
+from inference.engine.detokenizer import CONTEXT, Decode, Detokenizer
+from inference.engine.generation_defaults import default_sampling, end_tokens
+from inference.engine.loader import Progress, resolve_model, revision
+from inference.engine.model_runner import ModelRunner
+from inference.engine.outputs import FinishReason, StepOutput
+from inference.engine.sampling_params import SamplingParams
+from inference.engine.scheduler import Scheduler
+from inference.engine.sequence import Chunk, Sequence, token_array
+from inference.errors import PromptTooLong
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Request:
+    """A sequence and what only the engine keeps of it. Times are of ``time.perf_counter``."""
+
+    sequence: Sequence
+    detokenizer: Detokenizer
+    arrived: float
+    admitted: float = 0.0
+    first_token: float = 0.0
+
+
+@dataclass(slots=True)
+class _Totals:
+    steps: int = 0
+    failed_steps: int = 0
+    computed_tokens: int = 0
+    output_tokens: int = 0
+    prompt_tokens: int = 0
+    prefix_hit_tokens: int = 0
+    schedule_seconds: float = 0.0
+    detokenize_seconds: float = 0.0
+
+
+class LLMEngine:
+    """Loads the model of ``config``; ``progress`` is told how far that is.
+
+    context_length: most tokens of a prompt and its answer. default_sampling: the model's own settings.
+    revision: which weights these are. Raises ``ModelNotFound`` and ``UnsupportedModel``.
+    """
+
+    def __init__(self, config: EngineConfig, progress: Progress = lambda share, detail: None) -> None:
+        path = resolve_model(config.model, progress)
+        self.config = config
+        self.revision = revision(path)
+        self.default_sampling = default_sampling(path)
+        self.tokenizer = _load_tokenizer(path)
+        self.runner = ModelRunner(path, config, progress)
+        self.eos_token_ids = end_tokens(self.runner.model, self.tokenizer)
+        self.blocks = BlockManager(self.runner.num_blocks, config.block_size, config.prefix_salt)
+        self.scheduler = Scheduler(self.blocks, config.max_num_seqs, config.max_batched_tokens)
+        kv_tokens = self.runner.num_blocks * config.block_size
+        self.context_length = min(kv_tokens, self.runner.max_model_len or kv_tokens)
+        self.render_chat = ChatRenderer(self.tokenizer).render
+        self._decode = _decoder(self.tokenizer)
+        self._requests: dict[str, _Request] = {}
+        self._over: list[StepOutput] = []  # resumed requests that turned out to be at their end already
+        self._arrivals = 0
+        self._totals = _Totals()
+        progress(1.0, "Ready")
+
+    def sampling_params(self, **choices: Any) -> SamplingParams:
+        """``choices`` by ``SamplingParams``' names; ``None`` leaves one to the model's own settings."""
+        chosen = {name: value for name, value in choices.items() if value is not None}
+        return SamplingParams(**(self.default_sampling | chosen))
+
+    def add_request(
+        self,
+        request_id: str,
+        prompt: str | TokenIds[int],
+        params: SamplingParams,
+        *,
+        tenant: str = "",
+        band: int = 0,
+        counter: float = 0.0,
+        resume_token_ids: TokenIds[int] = (),
+    ) -> None:
+        """Queue an answer. The lowest (band, counter) runs first; bands above 0 are preemptible.
+
+        ``resume_token_ids`` are the answer's tokens so far, from another engine: the outputs contain only
+        what comes after the text that those tokens made final. Prefixes are shared within ``tenant`` only.
+        Raises ``PromptTooLong``, and ``ValueError`` for an id in use, an empty prompt or unknown tokens.
+        """
+        prompt_ids = self._checked_prompt(request_id, prompt, resume_token_ids)
+        self._arrivals += 1
+        seq = Sequence(
+            request_id=request_id,
+            token_ids=prompt_ids,
+            num_prompt=len(prompt_ids),
+            params=params,
+            seed=secrets.randbits(63) if params.seed is None else params.seed,
+            max_length=min(len(prompt_ids) + params.max_tokens, self.context_length),
+            priority=(band, counter, self._arrivals),
+            tenant=tenant,
+        )
+        detokenizer = Detokenizer(self._decode, prompt_ids[-CONTEXT:], params.stop)
+        self._enter(_Request(seq, detokenizer, time.perf_counter()), resume_token_ids)
+
+    def step(self) -> list[StepOutput]:
+        """Compute one batch. One output for every answer that got a token or ended."""
+        over, self._over = self._over, []
+        began = time.perf_counter()
+        chunks = self.scheduler.schedule()
+        if not chunks:
+            return over
+        self._note_admissions(chunks, began)
+        self._totals.schedule_seconds += time.perf_counter() - began
+        try:
+            token_ids = self.runner.execute(chunks)
+        except Exception as error:  # whatever a model raises must not end the loop
+            logger.exception("a step with %d sequences failed", len(chunks))
+            self._totals.failed_steps += 1
+            return over + self._fail(chunks, f"{type(error).__name__}: {error}")
+        return over + self._take(chunks, token_ids)
+
+    def abort(self, request_id: str) -> bool:
+        """Drop an answer and free its blocks at once. ``False`` when there is none under this id."""
+        self._over = [output for output in self._over if output.request_id != request_id]
+        request = self._requests.pop(request_id, None)
+        if request is None:
+            return False
+        self.scheduler.finish(request.sequence)
+        return True
+
+    @property
+    def has_unfinished(self) -> bool:
+        return bool(self._over) or self.scheduler.has_unfinished
+
+    @property
+    def free_slots(self) -> int:
+        """How many more requests would start without waiting for a place in the batch."""
+        return max(0, self.config.max_num_seqs - len(self._requests))
+
+    @property
+    def free_kv_tokens(self) -> int:
+        """Tokens that fit the KV cache besides those running and waiting."""
+        waiting = sum(self.blocks.blocks_for(len(seq.token_ids)) for seq in self.scheduler.waiting)
+        return max(0, self.blocks.num_free - waiting) * self.config.block_size
+
+    def counters(self) -> dict[str, float]:
+        """Sums since the start, and how full the engine is now. Seconds are of the owner thread's clock."""
+        return asdict(self._totals) | {
+            "model_seconds": self.runner.model_seconds,
+            "sample_seconds": self.runner.sample_seconds,
+            "preemptions": self.scheduler.num_preemptions,
+            "running": len(self.scheduler.running),
+            "waiting": len(self.scheduler.waiting),
+            "kv_blocks": self.blocks.num_blocks,
+            "kv_blocks_used": self.blocks.num_blocks - self.blocks.num_free,
+        }
+
+    def _checked_prompt(
+        self, request_id: str, prompt: str | TokenIds[int], resume: TokenIds[int]
+    ) -> array[int]:
+        if request_id in self._requests:
+            raise ValueError(f"request {request_id} is already running")
+        ids = token_array(self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt)
+        if not ids:
+            raise ValueError("the prompt has no tokens")
+        if not all(0 <= token < self.runner.vocab_size for token in (min(ids), max(ids), *resume)):
+            raise ValueError(f"token ids must be in [0, {self.runner.vocab_size})")
+        if len(ids) >= self.context_length:
+            raise PromptTooLong(f"The prompt has {len(ids)} tokens; {self.context_length - 1} fit.")
+        return ids
+
+    def _enter(self, request: _Request, resume_token_ids: TokenIds[int]) -> None:
+        """Replay the resumed tokens, which also finds that the answer had ended, and queue the request."""
+        seq = request.sequence
+        for token_id in resume_token_ids:
+            text, reason = self._append(request, token_id)
+            if reason is not None:
+                self._over.append(self._output(request, (), text, reason))
+                return
+        self._requests[seq.request_id] = request
+        self.scheduler.add(seq)
+
+    def _take(self, chunks: list[Chunk], token_ids: list[int]) -> list[StepOutput]:
+        began = time.perf_counter()
+        sampling = [chunk for chunk in chunks if chunk.samples]
+        self.scheduler.advance(chunks)
+        self._totals.steps += 1
+        self._totals.computed_tokens += sum(chunk.length for chunk in chunks)
+        outputs = [out for pair in zip(sampling, token_ids, strict=True) for out in self._take_token(*pair)]
+        self._totals.detokenize_seconds += time.perf_counter() - began
+        return outputs
+
+    def _take_token(self, chunk: Chunk, token_id: int) -> list[StepOutput]:
+        if token_id < 0:
+            return self._fail([chunk], "the model's logits are not finite")
+        request = self._requests[chunk.sequence.request_id]
+        request.first_token = request.first_token or time.perf_counter()
+        text, reason = self._append(request, token_id)
+        self._totals.output_tokens += 1
+        if reason is not None:
+            self.scheduler.finish(chunk.sequence)
+            del self._requests[chunk.sequence.request_id]
+        return [self._output(request, (token_id,), text, reason)]
+
+    def _append(self, request: _Request, token_id: int) -> tuple[str, FinishReason | None]:
+        """Add a token to the answer: the text that is final with it, and whether the answer ends here."""
+        seq, detokenizer = request.sequence, request.detokenizer
+        seq.token_ids.append(token_id)
+        if token_id in seq.params.stop_token_ids or (
+            token_id in self.eos_token_ids and not seq.params.ignore_eos
+        ):
+            return detokenizer.finish(), "stop"
+        text = detokenizer.push(token_id)
+        if detokenizer.stopped:
+            return text, "stop"
+        if len(seq.token_ids) >= seq.max_length:
+            return text + detokenizer.finish(), "length"
+        return text, None
+
+    def _fail(self, chunks: list[Chunk], error: str) -> list[StepOutput]:
+        requests = [self._requests.pop(chunk.sequence.request_id) for chunk in chunks]
+        self.runner.wipe(self.scheduler.fail(chunks))
+        return [self._output(request, (), "", "error", error) for request in requests]
+
+    def _note_admissions(self, chunks: list[Chunk], now: float) -> None:
+        for chunk in chunks:
+            request = self._requests[chunk.sequence.request_id]
+            if not request.admitted:
+                request.admitted = now
+                self._totals.prompt_tokens += chunk.sequence.num_prompt
+                self._totals.prefix_hit_tokens += chunk.sequence.num_cached
+
+    def _output(
+        self,
+        request: _Request,
+        token_ids: tuple[int, ...],
+        text: str,
+        reason: FinishReason | None,
+        error: str = "",
+    ) -> StepOutput:
+        seq, now = request.sequence, time.perf_counter()
+        admitted = request.admitted or now
+        first_token = request.first_token or now
+        return StepOutput(
+            request_id=seq.request_id,
+            token_ids=token_ids,
+            text=text,
+            finish_reason=reason,
+            prompt_tokens=seq.num_prompt,
+            cached_tokens=max(0, seq.num_cached),
+            output_tokens=seq.num_output,
+            error=error,
+            queue_seconds=admitted - request.arrived,
+            prefill_seconds=first_token - admitted,
+            decode_seconds=now - first_token,
+        )
+
+
+def _load_tokenizer(path: Path) -> Any:
+    return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+
+
+def _decoder(tokenizer: Any) -> Decode:
+    """The quickest call that turns tokens into text, special tokens left out and spaces as they are."""
+    if tokenizer.is_fast:
+        backend = tokenizer.backend_tokenizer
+        return lambda ids: str(backend.decode(ids, skip_special_tokens=True))
+    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    return lambda ids: str(tokenizer.decode(ids, **options))

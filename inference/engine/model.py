@@ -1,0 +1,161 @@
+"""Loads a causal language model and makes sure that our attention computes what the model's own does.
+
+Architectures differ in what they ask of attention, and one that is served wrongly still writes
+plausible text. So a model is observed at load: a probe records what each layer passes to its
+attention and refuses what we do not implement; then logits through our paged cache, computed in two
+chunks, are compared with the model's own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from inference.engine.attention import ATTENTION_NAME, Attending, KVCache, LayerShape
+from inference.engine.batch import build_batch
+from inference.engine.sampling_params import SamplingParams
+from inference.engine.sequence import Chunk, Sequence, token_array
+from inference.errors import UnsupportedModel
+
+PROBE_LENGTH, PROBE_SPLIT, PROBE_BLOCK = 24, 17, 8
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # relative; half precision has its own below
+HALF_TOLERANCE = 0.1
+HARMLESS = {"attention_mask", "dropout", "position_ids", "is_causal", "output_attentions", "use_cache"}
+WINDOWED = {"sliding_attention": True, "full_attention": False}
+
+
+def load_model(path: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """Weights from safetensors only, code from transformers only. Raises ``UnsupportedModel``."""
+    if not any(path.glob("*.safetensors")):
+        raise UnsupportedModel(
+            f"{path.name} has no *.safetensors weights; other formats can run code when loaded."
+        )
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            attn_implementation=ATTENTION_NAME,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+        )
+    except (ValueError, KeyError) as error:
+        raise UnsupportedModel(f"{_architecture(path)} cannot be loaded: {error}") from error
+    placed: PreTrainedModel = model.to(device).eval()
+    return placed
+
+
+def _architecture(path: Path) -> str:
+    config = json.loads((path / "config.json").read_text())
+    return str((config.get("architectures") or [config.get("model_type", path.name)])[0])
+
+
+def context_limit(config: Any) -> int | None:
+    """Longest sequence the positions are good for, ``None`` when the configuration names none.
+
+    RoPE scalings that depend on the longest sequence at hand would let sequences of one batch change
+    each other; below the original length they all agree.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    limit: int | None = getattr(config, "max_position_embeddings", None)
+    if rope.get("rope_type") in ("dynamic", "longrope"):
+        limit = rope.get("original_max_position_embeddings") or limit
+    return limit
+
+
+@torch.inference_mode()
+def inspect_layers(model: PreTrainedModel) -> dict[int, LayerShape]:
+    """Keys' and values' shape by layer, as observed. Raises ``UnsupportedModel`` naming the architecture."""
+    name = type(model).__name__
+    if not model._supports_attention_backend:
+        raise UnsupportedModel(f"{name} has its own attention code, which a paged KV cache cannot replace.")
+    probe = _Probe(name)
+    ids = torch.arange(2, device=model.device).unsqueeze(0)
+    try:
+        model(input_ids=ids, position_ids=ids, use_cache=False, paged=probe)
+    except TypeError as error:
+        raise UnsupportedModel(f"{name} does not pass arguments on to its attention: {error}") from error
+    _check_layers(name, model.config.get_text_config(), probe)
+    return probe.shapes
+
+
+@dataclass(slots=True)
+class _Probe:
+    """An attention context that notes what is asked of it and answers zeros."""
+
+    name: str
+    shapes: dict[int, LayerShape] = field(default_factory=dict)
+    windows: dict[int, int | None] = field(default_factory=dict)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
+        asked = {name for name, setting in how.others.items() if setting is not None and setting is not False}
+        unknown = sorted(asked - HARMLESS)
+        if how.others["attention_mask"] is not None or how.others.get("is_causal") is False:
+            unknown.append("a mask of its own")
+        if unknown:
+            asked_for = ", ".join(unknown)
+            raise UnsupportedModel(f"{self.name} asks attention for {asked_for}, which is not implemented.")
+        if layer in self.shapes:
+            raise UnsupportedModel(f"{self.name} attends twice in layer {layer}.")
+        self.shapes[layer] = LayerShape(key.shape[1], key.shape[2], value.shape[2])
+        self.windows[layer] = how.window
+        return query.new_zeros(*query.shape[:2], value.shape[-1])
+
+
+def _check_layers(name: str, config: Any, probe: _Probe) -> None:
+    if sorted(probe.shapes) != list(range(config.num_hidden_layers)):
+        raise UnsupportedModel(
+            f"{name} has {config.num_hidden_layers} layers, of which {len(probe.shapes)} attend through the "
+            "KV cache: layers that keep another state (recurrent, linear attention) are not implemented."
+        )
+    for layer, kind in enumerate(getattr(config, "layer_types", None) or []):
+        if WINDOWED.get(kind) is not (probe.windows[layer] is not None):
+            raise UnsupportedModel(f"{name} has a layer of type {kind}, which is not implemented.")
+
+
+@torch.inference_mode()
+def verify(model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
+    """Compare with the model's own attention. Raises ``UnsupportedModel`` when they disagree."""
+    ids = (torch.arange(PROBE_LENGTH) * 7919 + 13) % model.config.get_text_config().vocab_size
+    ours, reference = _paged_logits(model, shapes, ids.tolist()), _own_logits(model, ids.to(model.device))
+    error = (ours - reference).norm(dim=-1) / reference.norm(dim=-1)
+    # The median, because in a mixture of experts a rounding error may send a token to another expert.
+    if not bool(error.median() <= TOLERANCE.get(model.dtype, HALF_TOLERANCE)):
+        raise UnsupportedModel(
+            f"{type(model).__name__} computes something else through the paged KV cache than by itself "
+            f"(relative difference {float(error.median()):.2g}): its attention is not implemented."
+        )
+
+
+def _own_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    model.set_attn_implementation("eager")
+    try:
+        logits: Tensor = model(input_ids=ids[None], use_cache=False).logits[0]
+    finally:
+        model.set_attn_implementation(ATTENTION_NAME)
+    return logits.float()
+
+
+def _paged_logits(model: PreTrainedModel, shapes: dict[int, LayerShape], ids: list[int]) -> Tensor:
+    cache = KVCache(shapes, PROBE_LENGTH // PROBE_BLOCK, PROBE_BLOCK, like=next(model.parameters()))
+    seq = Sequence("probe", token_array(ids), PROBE_LENGTH, SamplingParams(), 0, PROBE_LENGTH, (0, 0.0, 0))
+    seq.block_table = token_array(range(PROBE_LENGTH // PROBE_BLOCK))
+    pieces = [Chunk(seq, 0, PROBE_SPLIT), Chunk(seq, PROBE_SPLIT, PROBE_LENGTH - PROBE_SPLIT)]
+    logits = []
+    for piece in pieces:
+        batch = build_batch([piece], cache, model.device)
+        logits.append(
+            model(
+                input_ids=batch.input_ids,
+                position_ids=batch.position_ids,
+                use_cache=False,
+                paged=batch.context,
+            ).logits[0]
+        )
+    return torch.cat(logits).float()

@@ -1,0 +1,32 @@
+"""What a step reports of each answer that grew or ended in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+FinishReason = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What is new of one answer.
+
+    ``token_ids`` are the tokens of this step; ``text`` may lag behind them (an unfinished character, a
+    possible stop string) and is never taken back. ``output_tokens`` counts the whole answer, a resumed
+    part included; of the prompt's ``prompt_tokens``, ``cached_tokens`` came from the prefix cache.
+    ``finish_reason`` is ``None`` while the answer goes on; ``error`` says what failed, for the log.
+    Seconds are since ``add_request``: waiting for admission, then computing the prompt, then writing.
+    """
+
+    request_id: str
+    token_ids: tuple[int, ...] = ()
+    text: str = ""
+    finish_reason: FinishReason | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    error: str = ""
+    queue_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0

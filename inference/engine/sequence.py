@@ -1,0 +1,80 @@
+"""One answer being written, as scheduler and block manager see it."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence as TokenIds
+from dataclasses import dataclass, field
+from enum import Enum
+
+from inference.engine.sampling_params import SamplingParams
+
+
+class Status(Enum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+Priority = tuple[int, float, int]  # band, virtual counter, order of arrival: the lowest goes first
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """Prompt and answer tokens, and how far they are computed.
+
+    ``token_ids`` holds prompt and answer. The first ``num_computed`` of them have their keys and values
+    in the blocks of ``block_table``; ``digests`` are the hashes of its full blocks, computed once, and
+    the first ``num_committed`` of those blocks are in the prefix cache. ``max_length`` caps
+    ``token_ids``. ``num_cached`` counts the prompt tokens that the prefix cache spared at first admission.
+    """
+
+    request_id: str
+    token_ids: array[int]
+    num_prompt: int
+    params: SamplingParams
+    seed: int
+    max_length: int
+    priority: Priority
+    tenant: str = ""
+    status: Status = Status.WAITING
+    block_table: array[int] = field(default_factory=lambda: array("i"))
+    digests: list[bytes] = field(default_factory=list)
+    num_committed: int = 0
+    num_computed: int = 0
+    num_cached: int = -1
+
+    @property
+    def band(self) -> int:
+        return self.priority[0]
+
+    @property
+    def num_output(self) -> int:
+        return len(self.token_ids) - self.num_prompt
+
+    @property
+    def num_remaining(self) -> int:
+        """Tokens to compute before the next one can be sampled; 1 while decoding."""
+        return len(self.token_ids) - self.num_computed
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Tokens ``start`` to ``start + length`` of a sequence, computed in one step."""
+
+    sequence: Sequence
+    start: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.length
+
+    @property
+    def samples(self) -> bool:
+        """Whether the chunk reaches the last known token, so that the next one can be sampled."""
+        return self.end == len(self.sequence.token_ids)
+
+
+def token_array(token_ids: TokenIds[int]) -> array[int]:
+    return array("i", token_ids)
