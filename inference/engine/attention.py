@@ -10,7 +10,7 @@ registry, which makes it build no masks: what a token may see follows from the b
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -27,14 +27,14 @@ class AttentionContext(Protocol):
         """``query`` [T, heads, D], ``key`` and ``value`` [T, kv_heads, D] -> [T, heads, D of value]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attending:
+class Attending(NamedTuple):
     """The arguments by which architectures differ. ``window`` counts the token itself."""
 
     scale: float | None
-    window: int | None = None
-    softcap: float | None = None
-    others: dict[str, Any] = field(default_factory=dict)
+    window: int | None
+    softcap: float | None
+    mask: Tensor | None
+    others: dict[str, Any]
 
 
 def paged_attention(
@@ -51,9 +51,9 @@ def paged_attention(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """transformers' signature: ``query`` [1, heads, T, D] -> [1, T, heads, D], and no weights."""
-    how = Attending(scaling, sliding_window, softcap, others | {"attention_mask": attention_mask})
-    packed = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    return paged.attend(module.layer_idx, packed[0], packed[1], packed[2], how).unsqueeze(0), None
+    how = Attending(scaling, sliding_window, softcap, attention_mask, others)
+    q, k, v = query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1)
+    return paged.attend(module.layer_idx, q, k, v, how).unsqueeze(0), None
 
 
 AttentionInterface.register(ATTENTION_NAME, paged_attention)
@@ -105,29 +105,32 @@ class Group:
     rows: [S * Q] rows of the packed queries, or ``None`` when the group is the whole batch in order.
     positions: [S, Q] of the queries in their sequences. block_ids: [S * blocks]. Padding repeats a
     sequence's last query, so that its result is written twice instead of needing a mask.
-    ``causal``: the keys are exactly the queries' own, and torch's triangular mask is the right one.
+    ``aligned``: every last query sees every key, so that one query needs no mask, and as many queries as
+    keys need torch's own triangular one.
     """
 
     rows: Tensor | None
     positions: Tensor
     block_ids: Tensor
     key_length: int
-    causal: bool
+    aligned: bool
     masks: dict[int | None, Tensor | None] = field(default_factory=dict)
 
-    def mask(self, window: int | None) -> Tensor | None:
-        """[S, 1, Q, L], true where a query may look; made once per step for each window."""
+    def mask(self, window: int | None, like: Tensor) -> Tensor | None:
+        """[S, 1, Q, L], zero where a query may look and -inf elsewhere; made once per step and window."""
         if window is not None and window >= self.key_length:
             window = None
         if window not in self.masks:
-            self.masks[window] = None if self.causal and window is None else self._visible(window)
+            self.masks[window] = None if self.aligned and window is None else self._mask(window, like)
         return self.masks[window]
 
-    def _visible(self, window: int | None) -> Tensor:
+    def _mask(self, window: int | None, like: Tensor) -> Tensor:
         keys = torch.arange(self.key_length, device=self.positions.device)
         queries = self.positions[:, None, :, None]
-        visible = keys <= queries
-        return visible if window is None else visible & (keys > queries - window)
+        hidden = keys > queries
+        if window is not None:
+            hidden |= keys <= queries - window
+        return like.new_zeros(hidden.shape).masked_fill_(hidden, float("-inf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ class PagedContext:
         num_seqs, num_queries = group.positions.shape
         keys, values = self.cache.read(layer, group.block_ids, num_seqs, group.key_length)
         padded = query.view(num_seqs, num_queries, *query.shape[1:]).transpose(1, 2)
-        mask = group.mask(how.window)
+        mask = group.mask(how.window, like=query)
         if how.softcap is not None:
             output = _softcapped(padded, keys, values, mask, how)
         elif num_queries == 1:
@@ -184,6 +187,8 @@ def _softcapped(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     keys, values = keys.repeat_interleave(repeats, 1), values.repeat_interleave(repeats, 1)
     scale = how.scale if how.scale is not None else query.shape[-1] ** -0.5
     scores = torch.tanh(query @ keys.transpose(2, 3) * (scale / how.softcap)) * how.softcap
-    visible = mask if mask is not None else torch.ones_like(scores, dtype=torch.bool).tril()
-    weights = scores.masked_fill(~visible, float("-inf")).softmax(-1, dtype=torch.float32)
+    if mask is None:
+        queries, length = scores.shape[2:]
+        mask = torch.full_like(scores[0, 0], float("-inf")).triu(length - queries + 1)
+    weights = (scores + mask).softmax(-1, dtype=torch.float32)
     return weights.to(values.dtype) @ values

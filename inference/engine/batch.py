@@ -88,7 +88,7 @@ class _Layout:
             positions=tensor(self.starts[members, None] + offsets),
             block_ids=tensor(self.tables[members, :num_blocks].ravel()),
             key_length=keys,
-            causal=bool((lengths == keys).all()),
+            aligned=bool((ends == keys).all() and ((lengths == 1).all() or (lengths == keys).all())),
         )
 
 

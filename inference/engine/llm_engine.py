@@ -13,6 +13,7 @@ import time
 from array import array
 from collections.abc import Sequence as TokenIds
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -281,8 +282,10 @@ def _load_tokenizer(path: Path) -> Any:
 
 def _decoder(tokenizer: Any) -> Decode:
     """The quickest call that turns tokens into text, special tokens left out and spaces as they are."""
+    options: dict[str, bool] = {"skip_special_tokens": True}
     if tokenizer.is_fast:
-        backend = tokenizer.backend_tokenizer
-        return lambda ids: str(backend.decode(ids, skip_special_tokens=True))
-    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-    return lambda ids: str(tokenizer.decode(ids, **options))
+        tokenizer = tokenizer.backend_tokenizer
+    else:
+        options["clean_up_tokenization_spaces"] = False
+    single = lru_cache(maxsize=1 << 16)(lambda token_id: str(tokenizer.decode([token_id], **options)))
+    return lambda ids: single(ids[0]) if len(ids) == 1 else str(tokenizer.decode(ids, **options))

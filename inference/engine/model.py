@@ -26,7 +26,7 @@ from inference.errors import UnsupportedModel
 PROBE_LENGTH, PROBE_SPLIT, PROBE_BLOCK = 24, 17, 8
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # relative; half precision has its own below
 HALF_TOLERANCE = 0.1
-HARMLESS = {"attention_mask", "dropout", "position_ids", "is_causal", "output_attentions", "use_cache"}
+HARMLESS = {"dropout", "position_ids", "is_causal", "output_attentions", "use_cache"}
 WINDOWED = {"sliding_attention": True, "full_attention": False}
 
 
@@ -96,7 +96,7 @@ class _Probe:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
         asked = {name for name, setting in how.others.items() if setting is not None and setting is not False}
         unknown = sorted(asked - HARMLESS)
-        if how.others["attention_mask"] is not None or how.others.get("is_causal") is False:
+        if how.mask is not None or how.others.get("is_causal") is False:
             unknown.append("a mask of its own")
         if unknown:
             asked_for = ", ".join(unknown)

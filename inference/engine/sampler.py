@@ -10,6 +10,7 @@ min-p.
 from __future__ import annotations
 
 from collections.abc import Sequence as Rows
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +29,8 @@ def sample(logits: Tensor, seqs: Rows[Sequence]) -> list[int]:
     if drawn:
         rows = torch.tensor(drawn, device=logits.device)
         token_ids[rows] = _draw(logits[rows].float(), [seqs[row] for row in drawn])
-    result: list[int] = token_ids.masked_fill_(~highest.isfinite(), -1).tolist()
-    return result
+    pairs = zip(token_ids.tolist(), highest.tolist(), strict=True)
+    return [token_id if isfinite(logit) else -1 for token_id, logit in pairs]
 
 
 def _draw(logits: Tensor, seqs: Rows[Sequence]) -> Tensor:
