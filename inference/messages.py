@@ -16,7 +16,7 @@ import orjson
 VERSION = 1
 
 Role = Literal["system", "user", "assistant"]
-EndReason = Literal["stop", "length", "cancelled", "failed"]
+EndReason = Literal["stop", "length", "cancelled", "interrupted", "failed"]
 WorkerState = Literal["starting", "downloading", "loading", "ready", "draining", "failed"]
 
 INTERACTIVE, BATCH = 0, 1  # bands: a batch job runs only when no interactive one waits
@@ -45,9 +45,9 @@ class Sampling:
 class Job:
     """One answer to write. ``id`` is the generation's id; submitting it twice is submitting it once.
 
-    ``prompt_tokens`` is the web's estimate (the worker counts exactly). ``resume_text`` is the part
-    of the answer that already stands in the database: the worker goes on after it, and publishes only
-    what comes after it.
+    ``prompt_tokens`` is the web's estimate (the worker counts exactly); ``max_prompt_tokens`` is the
+    plan's limit, 0 for the model's own. ``resume_text`` is the part of the answer that already stands
+    in the database: the worker goes on after it, and publishes only what comes after it.
     """
 
     id: str
@@ -56,6 +56,7 @@ class Job:
     messages: tuple[ChatMessage, ...]
     sampling: Sampling
     prompt_tokens: int
+    max_prompt_tokens: int = 0
     weight: float = 1.0
     band: int = INTERACTIVE
     conversation: str = ""
@@ -82,7 +83,6 @@ class Started:
     model: str
     model_revision: str
     prompt_tokens: int
-    cached_tokens: int = 0
     dropped_messages: int = 0
     seed: int = 0
     sampling: dict[str, Any] = field(default_factory=dict)
@@ -100,11 +100,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last event. ``error_*`` are set when ``reason`` is ``failed``; the message is safe to show."""
+    """The last event. ``error_*`` are set when ``reason`` is ``failed``; the message is safe to show.
+
+    ``cached_tokens`` of the prompt were found in the prefix cache.
+    """
 
     seq: int
     reason: EndReason
     output_tokens: int = 0
+    cached_tokens: int = 0
     error_code: str = ""
     error_message: str = ""
     prefill_seconds: float = 0.0

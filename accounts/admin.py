@@ -1,0 +1,130 @@
+"""People, workspaces, plans and usage in the admin. Tenant rows are read across all tenants here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import AdminPasswordChangeForm
+
+from .models import LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Rows that the product writes and nobody edits."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class NewUserForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A person made by an admin: address and password."""
+
+    password1 = forms.CharField(label="Password", widget=forms.PasswordInput(attrs={"class": "vTextField"}))
+
+    class Meta:
+        model = User
+        fields = ("email",)
+
+    def save(self, commit: bool = True) -> User:
+        user = super().save(commit=False)
+        user.set_password(self.cleaned_data["password1"])
+        if commit:
+            user.save()
+        return user
+
+
+class MembershipInline(TabularInline):
+    model = Membership
+    extra = 0
+    autocomplete_fields = ("user", "tenant")
+
+
+class PreferencesInline(TabularInline):
+    model = Preferences
+    extra = 0
+    fields = ("display_name", "theme", "default_model")
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):
+    add_form = NewUserForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("email", "is_active", "is_staff", "date_joined", "last_login")
+    list_filter = ("is_active", "is_staff")
+    search_fields = ("email",)
+    ordering = ("-date_joined",)
+    readonly_fields = ("date_joined", "last_login")
+    fieldsets = (
+        (None, {"fields": ("email", "password")}),
+        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("Dates", {"fields": ("date_joined", "last_login")}),
+    )
+    add_fieldsets = ((None, {"fields": ("email", "password1")}),)
+    inlines = (MembershipInline, PreferencesInline)
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Tenant)
+class TenantAdmin(ModelAdmin):
+    list_display = ("name", "slug", "plan", "personal", "created_at")
+    list_filter = ("plan", "personal")
+    list_select_related = ("plan",)
+    search_fields = ("name", "slug", "memberships__user__email")
+    readonly_fields = ("created_at",)
+    inlines = (MembershipInline,)
+
+
+@admin.register(Membership)
+class MembershipAdmin(ModelAdmin):
+    list_display = ("user", "tenant", "role", "created_at")
+    list_filter = ("role",)
+    list_select_related = ("user", "tenant")
+    search_fields = ("user__email", "tenant__name", "tenant__slug")
+    autocomplete_fields = ("user", "tenant")
+
+
+@admin.register(Plan)
+class PlanAdmin(ModelAdmin):
+    list_display = ("name", "requests_per_minute", "tokens_per_day", "concurrent_answers", "weight", "max_output_tokens")
+    search_fields = ("name", "code")
+    fieldsets = (
+        (None, {"fields": ("name", "code", "position")}),
+        ("How much", {"fields": ("requests_per_minute", "tokens_per_day", "concurrent_answers")}),
+        ("How long", {"fields": ("max_context_tokens", "max_output_tokens")}),
+        ("When it is busy", {"fields": ("weight",)}),
+    )
+
+
+@admin.register(UsageDay)
+class UsageDayAdmin(ReadOnlyAdmin):
+    list_display = ("day", "tenant", "used", "reserved", "requests")
+    list_filter = ("day",)
+    list_select_related = ("tenant",)
+    search_fields = ("tenant__name", "tenant__slug")
+    date_hierarchy = "day"
+
+
+@admin.register(LedgerEntry)
+class LedgerEntryAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "tenant", "user", "model", "prompt_tokens", "cached_tokens", "output_tokens")
+    list_filter = ("model", "day")
+    list_select_related = ("tenant", "user")
+    search_fields = ("tenant__slug", "user__email", "generation_id")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerEntry]:
+        return super().get_queryset(request).order_by("-created_at")

@@ -1,0 +1,27 @@
+"""What every page's frame needs: theme, brand, and the person's workspaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from .models import Tenant
+
+
+def interface(request: HttpRequest) -> dict[str, Any]:
+    """``theme``, ``brand``, ``workspace`` and, when a template asks for them, ``workspaces``."""
+    membership = getattr(request, "membership", None)
+    user = getattr(request, "user", None)
+    known = bool(user and user.is_authenticated)
+    return {
+        "brand": settings.CHATAPP_BRAND,
+        "theme": user.preferences.theme if known else "auto",
+        "workspace": _workspace(membership.tenant) if membership else None,
+        "workspaces": (lambda: [_workspace(tenant) for tenant in Tenant.objects.of(user)]) if known else [],
+    }
+
+
+def _workspace(tenant: Tenant) -> dict[str, str]:
+    return {"slug": tenant.slug, "name": tenant.name, "accent": tenant.accent, "url": tenant.get_absolute_url()}

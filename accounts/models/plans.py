@@ -1,0 +1,93 @@
+"""Plan, UsageDay, LedgerEntry: what a tenant may use, uses, and used."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+from chatapp.common.ids import uuid7
+
+from ..scoping import TenantModel
+
+
+class Plan(models.Model):
+    """What a tenant may use. Empty limits mean no limit. An admin edits these rows."""
+
+    code = models.SlugField(unique=True, max_length=20)
+    name = models.CharField(max_length=40)
+    position = models.PositiveSmallIntegerField(default=0, help_text="Where it stands in a list; the lowest is shed first.")
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    tokens_per_day = models.PositiveIntegerField(null=True, blank=True, help_text="Prompt and answer, per workspace.")
+    concurrent_answers = models.PositiveSmallIntegerField(default=2, help_text="Answers being written at once.")
+    weight = models.PositiveSmallIntegerField(default=1, help_text="Share of a busy GPU against other workspaces.")
+    max_context_tokens = models.PositiveIntegerField(default=8192, help_text="Longest prompt.")
+    max_output_tokens = models.PositiveIntegerField(default=1024, help_text="Longest answer.")
+
+    class Meta:
+        ordering = ("position",)
+        constraints = (
+            models.CheckConstraint(condition=Q(weight__gte=1), name="plan_weight_positive"),
+            models.CheckConstraint(condition=Q(concurrent_answers__gte=1), name="plan_concurrency_positive"),
+            models.CheckConstraint(condition=Q(max_output_tokens__gte=1), name="plan_output_positive"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UsageDay(TenantModel):
+    """One tenant's tokens of one UTC day: reserved by answers being written, used by those written."""
+
+    day = models.DateField()
+    used = models.PositiveBigIntegerField(default=0)
+    reserved = models.PositiveBigIntegerField(default=0)
+    requests = models.PositiveIntegerField(default=0)
+
+    class Meta(TenantModel.Meta):
+        ordering = ("-day",)
+        verbose_name = "day of usage"
+        verbose_name_plural = "days of usage"
+        constraints = (models.UniqueConstraint(fields=("tenant", "day"), name="one_usage_row_per_day"),)
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} on {self.day}"
+
+    @classmethod
+    def reserve(cls, *, tenant_id: Any, day: date, tokens: int, limit: int | None) -> bool:
+        """Set ``tokens`` aside in one atomic statement. False when they would pass ``limit``."""
+        cls.everyone.bulk_create([cls(tenant_id=tenant_id, day=day)], ignore_conflicts=True)
+        row = cls.everyone.filter(tenant_id=tenant_id, day=day)
+        if limit is not None:
+            row = row.annotate(spoken_for=F("used") + F("reserved")).filter(spoken_for__lte=limit - tokens)
+        return row.update(reserved=F("reserved") + tokens, requests=F("requests") + 1) == 1
+
+    @classmethod
+    def settle(cls, *, tenant_id: Any, day: date, reserved: int, used: int) -> None:
+        """Turn a reservation into what was really used, in one atomic statement."""
+        row = cls.everyone.filter(tenant_id=tenant_id, day=day)
+        row.update(reserved=F("reserved") - reserved, used=F("used") + used)
+
+
+class LedgerEntry(TenantModel):
+    """What one generation used. Written once, never changed: the sum of a day is its ``used``."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    generation_id = models.UUIDField(unique=True)
+    user = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    model = models.CharField(max_length=200)
+    prompt_tokens = models.PositiveIntegerField()
+    cached_tokens = models.PositiveIntegerField(default=0, help_text="Of the prompt, found in the prefix cache.")
+    output_tokens = models.PositiveIntegerField()
+    day = models.DateField(help_text="The day of the reservation, which pays.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ("-created_at",)
+        verbose_name_plural = "ledger entries"
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["tenant", "day"])]
+
+    def __str__(self) -> str:
+        return f"{self.prompt_tokens} + {self.output_tokens} tokens"

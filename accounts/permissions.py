@@ -1,0 +1,29 @@
+"""One function per noun that gives an object to those who may have it, and 404 to everyone else."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AnonymousUser
+
+from chatapp.common.errors import Forbidden, NotFound
+
+from .models import Membership, User
+
+
+def get_membership(user: User | AnonymousUser, slug: str) -> Membership:
+    """The person's membership in the tenant ``slug``, with tenant and plan.
+
+    Raises ``NotFound`` for strangers exactly as for a slug that does not exist.
+    """
+    if not user.is_authenticated:
+        raise NotFound
+    memberships = Membership.objects.select_related("tenant__plan", "user")
+    membership = memberships.filter(user=user, tenant__slug=slug, user__is_active=True).first()
+    if membership is None:
+        raise NotFound
+    return membership
+
+
+def require_reports(membership: Membership) -> None:
+    """Raises ``Forbidden`` to a member whose role has no reports."""
+    if not membership.can_see_reports:
+        raise Forbidden("Reports are for owners, admins and analysts of this workspace.")

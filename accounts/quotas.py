@@ -1,0 +1,99 @@
+"""What a plan allows, checked before anything is written and settled after everything is.
+
+A request passes the rate, then the number of answers being written, then the day's tokens: prompt
+(estimated) and the longest possible answer are reserved, and the real count is settled when it ends.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from limits import RateLimitItemPerMinute
+from limits.storage import storage_from_string
+from limits.strategies import MovingWindowRateLimiter
+
+from chatapp.common.errors import QuotaExceeded, RateLimited, TooManyAnswers
+
+from .models import Tenant, UsageDay
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """A tenant's tokens of today. ``limit`` is None when the plan has none."""
+
+    used: int
+    reserved: int
+    limit: int | None
+    resets_at: datetime
+    plan: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "resets_at": self.resets_at.isoformat()}
+
+
+def today() -> date:
+    return timezone.now().astimezone(UTC).date()
+
+
+def day_ends(day: date) -> datetime:
+    return datetime.combine(day + timedelta(days=1), clock_time.min, UTC)
+
+
+def read_usage(tenant: Tenant) -> Usage:
+    day = today()
+    row = UsageDay.everyone.filter(tenant=tenant, day=day).values("used", "reserved").first()
+    counts = row or {"used": 0, "reserved": 0}
+    return Usage(**counts, limit=tenant.plan.tokens_per_day, resets_at=day_ends(day), plan=tenant.plan.name)
+
+
+def check_rate(tenant: Tenant) -> None:
+    """Count one request against the plan's requests per minute. Raises ``RateLimited``."""
+    allowed = tenant.plan.requests_per_minute
+    if allowed is None:
+        return
+    item = RateLimitItemPerMinute(allowed)
+    if not _limiter().hit(item, "requests", str(tenant.pk)):
+        reset = _limiter().get_window_stats(item, "requests", str(tenant.pk)).reset_time
+        seconds = max(1, math.ceil(reset - time.time()))
+        message = f"Your plan allows {allowed} messages a minute. Try again in {seconds} s; your draft is kept."
+        raise RateLimited(message, retry_after=seconds)
+
+
+def check_concurrency(tenant: Tenant, running: int) -> None:
+    """Raises ``TooManyAnswers`` when as many answers are being written as the plan allows."""
+    allowed = tenant.plan.concurrent_answers
+    if running >= allowed:
+        noun = "answer" if allowed == 1 else "answers"
+        message = f"Your plan writes {allowed} {noun} at a time. Wait for one to end, or stop it; your draft is kept."
+        raise TooManyAnswers(message, retry_after=5)
+
+
+def reserve_tokens(tenant: Tenant, tokens: int) -> date:
+    """Set tokens aside from today's. Returns the day that pays. Raises ``QuotaExceeded``."""
+    day, limit = today(), tenant.plan.tokens_per_day
+    if not UsageDay.reserve(tenant_id=tenant.pk, day=day, tokens=tokens, limit=limit):
+        raise _quota_exceeded(tenant, day)
+    return day
+
+
+def _quota_exceeded(tenant: Tenant, day: date) -> QuotaExceeded:
+    resets_at = day_ends(day)
+    seconds = max(1, math.ceil((resets_at - timezone.now()).total_seconds()))
+    message = (
+        f"This would pass today's {tenant.plan.tokens_per_day:,} tokens of the {tenant.plan.name} plan. "
+        "They start again at 00:00 UTC; your draft is kept."
+    )
+    return QuotaExceeded(message, retry_after=seconds, resets_at=resets_at)
+
+
+@cache
+def _limiter() -> MovingWindowRateLimiter:
+    return MovingWindowRateLimiter(storage_from_string(settings.CHATAPP_LIMITS_STORAGE))

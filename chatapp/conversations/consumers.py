@@ -1,0 +1,219 @@
+"""The WebSocket of one tab. The protocol is written down in docs/protocol.md."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from accounts.models import Membership
+from accounts.permissions import get_membership
+from accounts.quotas import read_usage
+from accounts.scoping import tenant_scope
+from chatapp.common.errors import BadRequest, ChatappError, NotFound
+from inference.errors import TransportUnavailable
+
+from . import requests, services
+from .model_watch import watch
+from .models import Message, branch
+from .payloads import conversation_json, messages_json
+from .permissions import get_conversation
+from .services import Accepted
+from .streams import AnswerStream, Frame
+
+logger = structlog.get_logger(__name__)
+
+PROTOCOL = 1
+LOGGED_OUT, NO_WORKSPACE = 4401, 4404
+
+
+class ChatConsumer(AsyncWebsocketConsumer):
+    """One tab's requests, and the streams it reads. Everything runs in the scope of its tenant."""
+
+    membership: Membership
+
+    async def connect(self) -> None:
+        self._streams: dict[UUID, asyncio.Task[None]] = {}
+        self._open: set[UUID] = set()
+        await self.accept()
+        user = self.scope["user"]
+        if not user.is_authenticated:
+            await self.close(LOGGED_OUT)
+            return
+        try:
+            await self._load_membership()
+        except NotFound:
+            await self.close(NO_WORKSPACE)
+            return
+        model = await watch.add(self._tell_model)
+        await self._send({"type": "welcome", "protocol": PROTOCOL, "model": model, "usage": await self._usage()})
+
+    async def disconnect(self, code: int) -> None:
+        watch.remove(self._tell_model)
+        for task in self._streams.values():
+            task.cancel()
+        for conversation in self._open:
+            await self.channel_layer.group_discard(_group(conversation), self.channel_name)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if not hasattr(self, "membership"):
+            return
+        ref: Any = None
+        try:
+            frame = _parse(text_data)
+            ref = frame.get("ref")
+            await self._load_membership()
+            with tenant_scope(self.membership.tenant_id):
+                await self._handle(requests.parse_request(frame), ref)
+        except ChatappError as error:
+            await self._send({"type": "error", "ref": ref, "error": error.as_json()})
+        except Exception:
+            logger.exception("socket.request_failed")
+            await self._send({"type": "error", "ref": ref, "error": ChatappError().as_json()})
+
+    async def _handle(self, request: requests.Request, ref: Any) -> None:
+        match request:
+            case requests.Open():
+                await self._open_conversation(request, ref)
+            case requests.Send() | requests.Regenerate() | requests.Continue():
+                await self._act(request, ref)
+            case requests.Stop():
+                await self._do(services.stop_answer, message_id=request.message)
+                await self._send({"type": "stopping", "ref": ref})
+            case requests.Subscribe():
+                self._subscribe(request.message, request.generation, request.after_seq, ref)
+            case requests.Unsubscribe():
+                self._unsubscribe(request.message)
+            case requests.Ping():
+                await self._send({"type": "pong", "ref": ref})
+
+    # Requests
+
+    async def _open_conversation(self, request: requests.Open, ref: Any) -> None:
+        conversation = await database_sync_to_async(get_conversation)(self.membership, request.conversation)
+        await self._join(conversation.pk)
+        leaf = str(conversation.leaf_id) if conversation.leaf_id else None
+        names = {"conversation": str(conversation.pk), "leaf": leaf, "title": conversation.title}
+        await self._send({"type": "opened", "ref": ref, **names})
+
+    async def _act(self, request: requests.Send | requests.Regenerate | requests.Continue, ref: Any) -> None:
+        match request:
+            case requests.Send(key, text, conversation, parent, model):
+                fields = {"text": text, "conversation_id": conversation, "parent_id": parent, "model": model}
+                accepted = await self._do(services.send_message, key=key, **fields)
+            case requests.Regenerate(key, message, model):
+                accepted = await self._do(services.regenerate_answer, key=key, message_id=message, model=model)
+            case requests.Continue(key, message):
+                accepted = await self._do(services.continue_answer, key=key, message_id=message)
+        await self._join(accepted.conversation.pk)
+        frame = await database_sync_to_async(self._accepted_json)(accepted)
+        await self._send({"type": "accepted", "ref": ref, **frame})
+        await self._tell_other_tabs(accepted)
+        self._subscribe(accepted.answer.pk, accepted.generation.pk, 0, None)
+        await self._send({"type": "usage", "usage": await self._usage()})
+
+    def _accepted_json(self, accepted: Accepted) -> Frame:
+        tree = list(accepted.conversation.messages.prefetch_related("generations", "ratings"))
+        wanted = {accepted.answer.pk, accepted.user_message.pk if accepted.user_message else None}
+        shown = [message for message in tree if message.pk in wanted]
+        as_json = {item["role"]: item for item in messages_json(shown, tree, self.membership.user_id)}
+        conversation = conversation_json(accepted.conversation, self.membership.tenant)
+        return {
+            "conversation": {**conversation, "new": accepted.new_conversation},
+            "user_message": as_json.get(Message.Role.USER),
+            "answer": as_json[Message.Role.ASSISTANT],
+            "generation": str(accepted.generation.pk),
+        }
+
+    def _subscribe(self, message: UUID, generation: UUID, after_seq: int, ref: Any) -> None:
+        """Read an answer; a new subscription to the same answer takes the place of the old one."""
+        self._unsubscribe(message)
+        stream = AnswerStream(self.membership, message, generation, after_seq, self._send)
+        self._streams[message] = asyncio.create_task(self._run_stream(stream, ref))
+
+    def _unsubscribe(self, message: UUID) -> None:
+        if task := self._streams.pop(message, None):
+            task.cancel()
+
+    async def _run_stream(self, stream: AnswerStream, ref: Any) -> None:
+        try:
+            await stream.run()
+            await self._send({"type": "usage", "usage": await self._usage()})
+        except ChatappError as error:
+            await self._send({"type": "error", "ref": ref, "error": error.as_json()})
+        except TransportUnavailable:
+            await self.close(1012)  # the client reconnects and subscribes again where it stood
+        except Exception:
+            logger.exception("socket.stream_failed")
+            await self._send({"type": "error", "ref": ref, "error": ChatappError().as_json()})
+
+    # Hints from other tabs and tasks
+
+    async def conversation_written(self, event: dict[str, Any]) -> None:
+        """Another tab has asked something. The rows are read anew; the hint carries no content."""
+        if event["by"] == self.channel_name:
+            return
+        with tenant_scope(self.membership.tenant_id):
+            messages = await database_sync_to_async(self._newest_turn)(UUID(event["conversation"]))
+        await self._send({"type": "message", "conversation": event["conversation"], "messages": messages})
+
+    async def conversation_titled(self, event: dict[str, Any]) -> None:
+        await self._send({"type": "title", "conversation": event["conversation"], "title": event["title"]})
+
+    async def conversation_removed(self, event: dict[str, Any]) -> None:
+        await self._send({"type": "removed", "conversation": event["conversation"]})
+
+    def _newest_turn(self, conversation_id: UUID) -> list[Frame]:
+        conversation = get_conversation(self.membership, conversation_id)
+        tree = list(conversation.messages.prefetch_related("generations", "ratings"))
+        return messages_json(branch(tree, conversation.leaf_id)[-2:], tree, self.membership.user_id)
+
+    async def _tell_other_tabs(self, accepted: Accepted) -> None:
+        conversation = accepted.conversation.pk
+        event = {"type": "conversation.written", "conversation": str(conversation), "by": self.channel_name}
+        await self.channel_layer.group_send(_group(conversation), event)
+
+    async def _tell_model(self, model: dict[str, Any]) -> None:
+        await self._send({"type": "model", "model": model})
+
+    # Parts
+
+    async def _join(self, conversation: UUID) -> None:
+        if conversation not in self._open:
+            self._open.add(conversation)
+            await self.channel_layer.group_add(_group(conversation), self.channel_name)
+
+    async def _do(self, service: Callable[..., Any], **arguments: Any) -> Any:
+        return await database_sync_to_async(service)(membership=self.membership, **arguments)
+
+    async def _load_membership(self) -> None:
+        """Anew for every request: a role, a plan or a login may have been taken away meanwhile."""
+        slug = self.scope["url_route"]["kwargs"]["workspace"]
+        self.membership = await database_sync_to_async(get_membership)(self.scope["user"], slug)
+
+    async def _usage(self) -> Frame:
+        usage = await database_sync_to_async(read_usage)(self.membership.tenant)
+        return usage.as_json()
+
+    async def _send(self, frame: Frame) -> None:
+        await self.send(text_data=orjson.dumps(frame).decode())
+
+
+def _group(conversation: UUID) -> str:
+    return f"conversation.{conversation}"
+
+
+def _parse(text_data: str | None) -> dict[str, Any]:
+    try:
+        frame = orjson.loads(text_data or b"")
+    except orjson.JSONDecodeError:
+        raise BadRequest("A frame is one JSON object.") from None
+    if not isinstance(frame, dict):
+        raise BadRequest("A frame is one JSON object.")
+    return frame

@@ -1,0 +1,158 @@
+"""Conversation, and Message: a tree whose shown branch ends at the conversation's leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Tenant, User
+from accounts.scoping import TenantManager, TenantModel
+from chatapp.common.ids import uuid7
+from chatapp.generation.prompts import Turn
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def of(self, user: User) -> ConversationQuerySet:
+        """A person's conversations that are not deleted, newest first."""
+        return self.filter(user=user, deleted_at=None).order_by("-updated_at")
+
+    def matching(self, words: str) -> ConversationQuerySet:
+        """Those whose title or any message contains ``words``, in any case."""
+        told = Message.objects.filter(conversation=models.OuterRef("pk"), text__icontains=words)
+        return self.filter(Q(title__icontains=words) | models.Exists(told))
+
+
+class Conversation(TenantModel):
+    """One person's conversation in one tenant. Private to that person."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+")
+    title = models.CharField(max_length=200, blank=True)
+    titled_by_hand = models.BooleanField(default=False)
+    leaf = models.ForeignKey("Message", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[Any] = TenantManager.from_queryset(ConversationQuerySet)()
+
+    class Meta(TenantModel.Meta):
+        ordering = ("-updated_at",)
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["tenant", "user", "-updated_at"], condition=Q(deleted_at=None), name="conversation_list")
+        ]
+
+    def __str__(self) -> str:
+        return self.title or "New chat"
+
+    def get_absolute_url(self, tenant: Tenant | None = None) -> str:
+        return reverse("conversations:chat", args=[(tenant or self.tenant).slug, self.pk])
+
+    def rename(self, title: str, *, by_hand: bool) -> bool:
+        """Set the title; a title made by hand is not overwritten by one that is not."""
+        rows = Conversation.objects.filter(pk=self.pk)
+        if not by_hand:
+            rows = rows.filter(titled_by_hand=False)
+        self.title = title[:200]
+        return bool(rows.update(title=self.title, titled_by_hand=by_hand))
+
+    def set_deleted(self, at: datetime | None) -> None:
+        self.deleted_at = at
+        self.save(update_fields=["deleted_at"])
+
+    def show(self, leaf: Message) -> None:
+        """Make ``leaf`` the end of the shown branch, and this the newest conversation."""
+        self.leaf, self.updated_at = leaf, timezone.now()
+        self.save(update_fields=["leaf", "updated_at"])
+
+
+class Message(TenantModel):
+    """One turn. A user's message is ``done`` at once; an answer goes through the other states."""
+
+    class Role(models.TextChoices):
+        USER = "user", "User"
+        ASSISTANT = "assistant", "Assistant"
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        STREAMING = "streaming", "Streaming"
+        DONE = "done", "Done"
+        STOPPED = "stopped", "Stopped"
+        INTERRUPTED = "interrupted", "Interrupted"
+        FAILED = "failed", "Failed"
+
+    LIVE: ClassVar[tuple[str, ...]] = (State.QUEUED, State.STREAMING)
+    CAN_GO_ON: ClassVar[tuple[str, ...]] = (State.STOPPED, State.INTERRUPTED, State.FAILED)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="children")
+    role = models.CharField(max_length=10, choices=Role.choices)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.DONE)
+    text = models.TextField(blank=True)
+    model = models.CharField(max_length=200, blank=True, help_text="The model that wrote it.")
+    can_continue = models.BooleanField(default=False)
+    error_code = models.CharField(max_length=40, blank=True)
+    error_message = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ("created_at", "id")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["conversation", "created_at"]),
+            models.Index(fields=["tenant", "created_at"], condition=Q(role="assistant"), name="answers_by_time"),
+        ]
+        constraints = (
+            models.CheckConstraint(condition=Q(role__in=["user", "assistant"]), name="message_role_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=["queued", "streaming", "done", "stopped", "interrupted", "failed"]),
+                name="message_state_known",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.text[:60]}"
+
+    @property
+    def live(self) -> bool:
+        """An answer whose text is still in the token log, not here."""
+        return self.state in self.LIVE
+
+    def turns(self) -> list[Turn]:
+        """The conversation before this message, oldest first. Two queries, however long it is."""
+        return [Turn(message.role, message.text) for message in branch(self.conversation.messages.all(), self.parent_id)]
+
+    def set_live(self, state: str) -> None:
+        """Queued or streaming; never back from an end."""
+        Message.everyone.filter(pk=self.pk, state__in=self.LIVE).update(state=state)
+
+    def go_on(self) -> None:
+        """Back to the queue, to be continued after its last character."""
+        self.state, self.can_continue = self.State.QUEUED, False
+        self.error_code = self.error_message = ""
+        self.save(update_fields=["state", "can_continue", "error_code", "error_message"])
+
+    def end(self, *, state: str, text: str, model: str, can_continue: bool, error: tuple[str, str] = ("", "")) -> None:
+        """The answer's last word: everything after this reads it from here."""
+        self.state, self.text, self.ended_at = state, text, timezone.now()
+        self.model, self.can_continue = model or self.model, can_continue
+        self.error_code, self.error_message = error[0][:40], error[1][:300]
+        self.save()
+
+
+def branch(messages: Iterable[Message], leaf_id: UUID | None) -> list[Message]:
+    """The messages from the root down to ``leaf_id``."""
+    by_id = {message.pk: message for message in messages}
+    path: list[Message] = []
+    while leaf_id is not None:
+        path.append(by_id[leaf_id])
+        leaf_id = by_id[leaf_id].parent_id
+    return path[::-1]

@@ -1,0 +1,64 @@
+"""Rows as the JSON of docs/protocol.md, the same in the page, over the socket and in REST."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from accounts.models import Tenant
+
+from .models import Conversation, Message, branch
+
+
+def conversation_json(conversation: Conversation, tenant: Tenant) -> dict[str, Any]:
+    return {
+        "id": str(conversation.pk),
+        "title": conversation.title,
+        "url": conversation.get_absolute_url(tenant),
+        "leaf": str(conversation.leaf_id) if conversation.leaf_id else None,
+        "updated": conversation.updated_at.isoformat(),
+    }
+
+
+def thread_json(conversation: Conversation) -> list[dict[str, Any]]:
+    """The shown branch. Three queries however long it is: messages, their generations, their ratings."""
+    rows = conversation.messages.prefetch_related("generations", "ratings").order_by("created_at", "id")
+    messages = list(rows)
+    return messages_json(branch(messages, conversation.leaf_id), messages, conversation.user_id)
+
+
+def messages_json(shown: Sequence[Message], tree: Iterable[Message], reader: UUID) -> list[dict[str, Any]]:
+    """``shown`` as JSON. ``tree`` is all of the conversation: it tells which siblings each has."""
+    siblings: dict[tuple[UUID | None, str], list[str]] = defaultdict(list)
+    for message in tree:
+        siblings[message.parent_id, message.role].append(str(message.pk))
+    return [_message_json(message, siblings[message.parent_id, message.role], reader) for message in shown]
+
+
+def _message_json(message: Message, siblings: list[str], reader: UUID) -> dict[str, Any]:
+    return {
+        "id": str(message.pk),
+        "role": message.role,
+        "state": message.state,
+        "text": message.text,
+        "parent": str(message.parent_id) if message.parent_id else None,
+        "created": message.created_at.isoformat(),
+        "generation": _latest_generation(message),
+        "model": message.model,
+        "siblings": siblings,
+        "rating": _rating(message, reader),
+        "can_continue": message.can_continue,
+        "error": {"code": message.error_code, "message": message.error_message} if message.error_code else None,
+    }
+
+
+def _latest_generation(message: Message) -> str | None:
+    answers = [generation for generation in message.generations.all() if generation.kind == "answer"]
+    return str(max(answers, key=lambda generation: generation.created_at).pk) if answers else None
+
+
+def _rating(message: Message, reader: UUID) -> dict[str, Any] | None:
+    own = (rating for rating in message.ratings.all() if rating.user_id == reader)  # type: ignore[attr-defined]
+    return next((rating.as_json() for rating in own), None)

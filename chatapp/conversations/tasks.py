@@ -1,0 +1,58 @@
+"""Background work on conversations: titles."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+from celery import shared_task
+
+from accounts.scoping import tenant_scope
+from chatapp.generation.models import Generation
+from chatapp.generation.outcomes import Outcome, read_outcome
+from chatapp.generation.services import finish_generation, start_title
+from chatapp.common.transport import get_transport, send_hint
+
+from .models import Message
+
+TITLE_SECONDS = 60  # while every GPU is busy a title waits; then the provisional one stays
+POLL_SECONDS = 0.1
+
+
+@shared_task(name="conversations.title", soft_time_limit=TITLE_SECONDS + 30)
+def title_conversation(tenant_id: str, message_id: str) -> None:
+    """Let the model name the conversation that this message begins. Idempotent; a name given by hand stays."""
+    with tenant_scope(UUID(tenant_id)):
+        message = Message.objects.select_related("conversation__user", "tenant__plan").get(pk=message_id)
+        if message.conversation.titled_by_hand:
+            return
+        title = clean_title(_write_title(message))
+        if title and message.conversation.rename(title, by_hand=False):
+            event = {"type": "conversation.titled", "conversation": str(message.conversation_id), "title": title}
+            send_hint(f"conversation.{message.conversation_id}", event)
+
+
+def clean_title(text: str) -> str:
+    """The first line of what the model wrote, without quotes, markup or a full stop."""
+    line = next(iter(text.strip().splitlines()), "")
+    return " ".join(line.strip(" \t\"'#*_`.").split())[:80]
+
+
+def _write_title(message: Message) -> str:
+    earlier = Generation.objects.filter(message=message, kind=Generation.Kind.TITLE).first()
+    generation = earlier or start_title(message=message)
+    return _wait(generation).text
+
+
+def _wait(generation: Generation) -> Outcome:
+    """The outcome, or what there is of it when the time is over."""
+    deadline = time.monotonic() + TITLE_SECONDS
+    while True:
+        outcome = read_outcome(get_transport().log(str(generation.pk)))
+        if outcome.ended or time.monotonic() > deadline:
+            break
+        time.sleep(POLL_SECONDS)
+    if outcome.ended is None:
+        get_transport().cancel(str(generation.pk))
+    finish_generation(generation_id=generation.pk)
+    return outcome

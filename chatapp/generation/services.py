@@ -1,0 +1,242 @@
+"""The life of a generation: reserved and submitted, then finished once, whoever sees its end first."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.models import LedgerEntry, Tenant, UsageDay, User
+from accounts.quotas import check_concurrency, check_rate, reserve_tokens
+from chatapp.common.errors import ModelNotFound, NoWorker
+from inference.errors import TransportUnavailable
+from inference.messages import BATCH, ChatMessage, Job, Sampling, Started, WorkerReport
+
+from . import prompts
+from .models import Generation
+from .outcomes import Outcome, read_outcome
+from chatapp.common.transport import get_transport
+
+TITLE_TOKENS = 16
+
+
+def start_answer(*, tenant: Tenant, user: User, message: Any, key: UUID, model: str = "") -> Generation:
+    """Reserve tokens for ``message``, the pending answer's row, and submit its generation on commit.
+
+    Call it in the transaction that wrote the message. Raises the refusals of ``accounts.quotas``; the
+    transaction then rolls back and nothing is written.
+    """
+    check_rate(tenant)
+    chat = prompts.assemble_answer(message.turns(), _instructions(user))
+    tokens = estimate_prompt(chat, message.text)
+    reserved = min(tokens, tenant.plan.max_context_tokens) + tenant.plan.max_output_tokens
+    day = reserve_tokens(tenant, reserved)  # locks the tenant's row of the day: the count below is exact
+    running = Generation.objects.unfinished().filter(tenant=tenant, kind=Generation.Kind.ANSWER).count()
+    check_concurrency(tenant, running)
+    generation = Generation.objects.create(
+        tenant=tenant,
+        user=user,
+        message=message,
+        idempotency_key=key,
+        model=model,
+        prompt_version=prompts.VERSION,
+        resumed_characters=len(message.text),
+        reserved_tokens=reserved,
+        reserved_on=day,
+    )
+    submit_on_commit(generation, answer_job(generation, chat))
+    return generation
+
+
+def start_title(*, message: Any) -> Generation:
+    """Ask for a title of the conversation that ``message`` begins. Costs the tenant nothing."""
+    generation = Generation.objects.create(
+        tenant=message.tenant,
+        user=message.conversation.user,
+        message=message,
+        kind=Generation.Kind.TITLE,
+        prompt_version=prompts.VERSION,
+    )
+    submit_on_commit(generation, build_job(generation))
+    return generation
+
+
+def choose_model(requested: str, preferred: str) -> str:
+    """The model to use: what this request asks for, else what the person prefers, else any (empty).
+
+    Raises ``NoWorker`` when no worker lives, ``ModelNotFound`` when none serves what was asked for. A
+    preference for a model that is gone gives way. A worker that is still loading counts: its jobs
+    wait, and the page says so.
+    """
+    served = {worker.model for worker in live_workers()}
+    if not served:
+        raise NoWorker(retry_after=15)
+    if requested and requested not in served:
+        raise ModelNotFound
+    return requested or (preferred if preferred in served else "")
+
+
+def live_workers() -> list[WorkerReport]:
+    """Workers that serve, or will once they have loaded; none when the transport cannot be reached."""
+    try:
+        return [worker for worker in get_transport().stats().workers if worker.state != "failed"]
+    except TransportUnavailable:
+        return []
+
+
+def estimate_prompt(chat: tuple[ChatMessage, ...], resume_text: str) -> int:
+    return prompts.estimate_tokens((*chat, ChatMessage("assistant", resume_text)))
+
+
+def submit_on_commit(generation: Generation, job: Job) -> None:
+    """Queue the job once its row is sure to exist. What the transport cannot take now, the sweep submits."""
+
+    def submit() -> None:
+        try:
+            get_transport().submit(job)
+        except TransportUnavailable:
+            return
+        Generation.everyone.filter(pk=generation.pk).update(submissions=F("submissions") + 1)
+
+    transaction.on_commit(submit)
+
+
+def build_job(generation: Generation) -> Job:
+    """The job of a generation, from the database alone."""
+    message = generation.message
+    if generation.kind == Generation.Kind.TITLE:
+        return _title_job(generation, prompts.assemble_title(message.text))
+    return answer_job(generation, prompts.assemble_answer(message.turns(), _instructions(message.conversation.user)))
+
+
+def answer_job(generation: Generation, chat: tuple[ChatMessage, ...]) -> Job:
+    plan, message = generation.tenant.plan, generation.message
+    return Job(
+        id=str(generation.pk),
+        tenant=str(generation.tenant_id),
+        model=generation.model,
+        messages=chat,
+        sampling=Sampling(max_tokens=plan.max_output_tokens),
+        prompt_tokens=min(estimate_prompt(chat, message.text), plan.max_context_tokens),
+        max_prompt_tokens=plan.max_context_tokens,
+        weight=float(plan.weight),
+        conversation=str(message.conversation_id),
+        resume_text=message.text,
+        submitted_at=generation.created_at.timestamp(),
+    )
+
+
+def _title_job(generation: Generation, chat: tuple[ChatMessage, ...]) -> Job:
+    return Job(
+        id=str(generation.pk),
+        tenant=str(generation.tenant_id),
+        model="",
+        messages=chat,
+        sampling=Sampling(max_tokens=TITLE_TOKENS, temperature=0.0),
+        prompt_tokens=prompts.estimate_tokens(chat),
+        weight=float(generation.tenant.plan.weight),
+        band=BATCH,
+        submitted_at=generation.created_at.timestamp(),
+    )
+
+
+def _instructions(user: User) -> prompts.Instructions:
+    return prompts.Instructions(user.preferences.about, user.preferences.style)
+
+
+def mark_started(*, generation_id: UUID, started: Started) -> None:
+    """The engine took the job. Called by whoever sees it first; later calls change nothing."""
+    rows = Generation.everyone.filter(pk=generation_id, state=Generation.State.QUEUED)
+    if rows.update(state=Generation.State.RUNNING, started_at=_time(started.at), worker=started.worker[:100]):
+        Generation.everyone.select_related("message").get(pk=generation_id).message.set_live("streaming")
+
+
+def finish_generation(*, generation_id: UUID) -> bool:
+    """Write an ended log into the database. True for the one call that did it.
+
+    The answer, the account of how it was made and the settlement of its tokens are one transaction;
+    any number of callers may race. False while the log has no end, or when another call was first.
+    Raises ``UnknownGeneration`` when there is no log.
+    """
+    transport = get_transport()
+    outcome = read_outcome(transport.log(str(generation_id)))
+    if outcome.ended is None:
+        return False
+    done = record_outcome(generation_id=generation_id, outcome=outcome)
+    transport.release(str(generation_id))
+    return done
+
+
+def record_outcome(*, generation_id: UUID, outcome: Outcome) -> bool:
+    """See ``finish_generation``, given what the log says."""
+    with transaction.atomic():
+        rows = Generation.everyone.filter(pk=generation_id, finished_at=None)
+        if not rows.update(finished_at=timezone.now()):
+            return False
+        generation = Generation.everyone.select_related("message").get(pk=generation_id)
+        _record_how(generation, outcome)
+        if generation.kind == Generation.Kind.ANSWER:
+            _end_message(generation, outcome)
+            _settle(generation)
+    return True
+
+
+def _record_how(generation: Generation, outcome: Outcome) -> None:
+    generation.state = outcome.state
+    if started := outcome.started:
+        generation.started_at = _time(started.at)
+        generation.worker, generation.model = started.worker[:100], started.model
+        generation.model_revision, generation.seed = started.model_revision[:80], started.seed
+        generation.sampling, generation.dropped_messages = started.sampling, started.dropped_messages
+        generation.prompt_tokens = started.prompt_tokens
+        generation.queue_ms = max(0, _milliseconds(started.at - generation.created_at.timestamp()))
+    if ended := outcome.ended:
+        generation.finish_reason, generation.error_code = ended.reason, ended.error_code[:40]
+        generation.output_tokens, generation.cached_tokens = ended.output_tokens, ended.cached_tokens
+        generation.prefill_ms, generation.decode_ms = _milliseconds(ended.prefill_seconds), _milliseconds(ended.decode_seconds)
+    generation.save()
+
+
+def _end_message(generation: Generation, outcome: Outcome) -> None:
+    ended = outcome.ended
+    generation.message.end(
+        state=outcome.state,
+        text=generation.message.text + outcome.text,
+        model=generation.model,
+        can_continue=outcome.can_continue,
+        error=(ended.error_code, ended.error_message) if ended else ("", ""),
+    )
+
+
+def _settle(generation: Generation) -> None:
+    """Give the reservation back and charge what was really used, in the ledger and in the day."""
+    used = generation.prompt_tokens + generation.output_tokens
+    UsageDay.settle(
+        tenant_id=generation.tenant_id,
+        day=generation.reserved_on,  # type: ignore[arg-type]
+        reserved=generation.reserved_tokens,
+        used=used,
+    )
+    if used:
+        LedgerEntry.everyone.create(
+            tenant_id=generation.tenant_id,
+            generation_id=generation.pk,
+            user_id=generation.user_id,
+            model=generation.model,
+            prompt_tokens=generation.prompt_tokens,
+            cached_tokens=generation.cached_tokens,
+            output_tokens=generation.output_tokens,
+            day=generation.reserved_on,
+        )
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,63 @@
+"""The safety net: generations nobody watched are finished, those nobody knows are found again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import structlog
+from django.utils import timezone
+
+from inference.errors import TransportUnavailable, UnknownGeneration
+from inference.messages import Ended
+
+from .models import Generation
+from .outcomes import read_outcome
+from .services import build_job, finish_generation, mark_started, record_outcome
+from chatapp.common.transport import get_transport
+
+logger = structlog.get_logger(__name__)
+
+MOST_SUBMISSIONS = 3
+GRACE = timedelta(seconds=5)  # younger than this, its submission may be on its way
+
+
+def sweep_generations(grace: timedelta = GRACE) -> dict[str, int]:
+    """Look at every unfinished generation older than ``grace``; call it in the scope of all tenants.
+
+    Returns how many were finished, submitted again, found interrupted, and left running. Safe to run
+    in any number of processes at once.
+    """
+    due = Generation.objects.unfinished().filter(created_at__lt=timezone.now() - grace)
+    counts: Counter[str] = Counter()
+    try:
+        for generation in due.select_related("message__conversation__user", "tenant__plan").order_by("created_at"):
+            counts[_sweep(generation)] += 1
+    except TransportUnavailable:
+        logger.warning("sweep.transport_unavailable")
+    if counts - Counter({"running": counts["running"]}):
+        logger.info("sweep", **counts)
+    return dict(counts)
+
+
+def _sweep(generation: Generation) -> str:
+    try:
+        outcome = read_outcome(get_transport().log(str(generation.pk)))
+    except UnknownGeneration:
+        return _find_again(generation)
+    if outcome.ended:
+        return "finished" if finish_generation(generation_id=generation.pk) else "running"
+    if outcome.started:
+        mark_started(generation_id=generation.pk, started=outcome.started)
+    return "running"
+
+
+def _find_again(generation: Generation) -> str:
+    """The transport has never heard of it. Not begun: submit it again. Begun: say it was interrupted."""
+    if generation.state == Generation.State.QUEUED and generation.submissions < MOST_SUBMISSIONS:
+        get_transport().submit(build_job(generation))
+        generation.submissions += 1
+        generation.save(update_fields=["submissions"])
+        return "submitted"
+    record_outcome(generation_id=generation.pk, outcome=read_outcome([Ended(1, "interrupted")]))
+    return "interrupted"

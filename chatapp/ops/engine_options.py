@@ -1,0 +1,61 @@
+"""Which model the embedded engine runs, and how much of the machine it takes. From the environment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from chatapp.settings.environment import env
+from inference.demo import MODEL_PATH
+
+if TYPE_CHECKING:
+    from inference.engine import LLMEngine
+
+DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """``model`` is ``demo``, a local folder or a hub name. ``threads`` 0 leaves torch its own choice."""
+
+    model: str
+    slots: int
+    kv_megabytes: int
+    threads: int
+    device: str
+
+    @classmethod
+    def from_environment(cls, model: str = "") -> EngineOptions:
+        return cls(
+            model=model or env.text("CHATAPP_MODEL", DEMO),
+            slots=env.integer("CHATAPP_SLOTS", 16, low=1, high=1024),
+            kv_megabytes=env.integer("CHATAPP_KV_MB", 0, low=0, high=10_000_000),
+            threads=env.integer("CHATAPP_TORCH_THREADS", 0, low=0, high=1024),
+            device=env.text("CHATAPP_DEVICE", "auto"),
+        )
+
+    @property
+    def demo(self) -> bool:
+        return self.model == DEMO
+
+    @property
+    def label(self) -> str:
+        return "the bundled demo model; MODEL=Qwen/Qwen3-0.6B sets a real one" if self.demo else self.model
+
+    def load(self, progress: Callable[[float, str], None]) -> LLMEngine:
+        """Load torch, then the model. Raises ``inference.errors.ModelError``."""
+        from inference.engine import EngineConfig, LLMEngine
+
+        config = EngineConfig(
+            model=str(MODEL_PATH) if self.demo else self.model,
+            device=self.device,
+            max_num_seqs=self.slots,
+            kv_memory_bytes=self.kv_megabytes * 2**20 or None,
+            num_threads=self.threads or None,
+            prefix_salt=hashlib.sha256(b"prefix:" + settings.SECRET_KEY.encode()).digest(),
+        )
+        return LLMEngine(config, progress)

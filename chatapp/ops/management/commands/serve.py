@@ -1,0 +1,34 @@
+"""``manage.py serve``: the whole product in one command."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from chatapp.ops.engine_options import EngineOptions
+from chatapp.ops.serving import Embedded, prepare, require_free
+from chatapp.settings.environment import env
+
+
+class Command(BaseCommand):
+    help = "Serve pages, sockets, the model and background work from this one process. Needs no other service."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default=env.text("HOST", "127.0.0.1"))
+        parser.add_argument("--port", type=int, default=env.integer("PORT", 8000, low=1, high=65_535))
+        parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
+        parser.add_argument("--model", default="", help="demo, a local folder or a model hub name (CHATAPP_MODEL)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        engine = EngineOptions.from_environment(options["model"])
+        require_free(options["host"], options["port"])
+        prepare(self._say)
+        Embedded(
+            host=options["host"], port=options["port"], server=options["server"], engine=engine, say=self._say
+        ).run()
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()

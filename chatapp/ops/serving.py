@@ -1,0 +1,200 @@
+"""The embedded product: pages, sockets, an engine and a Celery worker, started and stopped as one.
+
+The one place that runs an engine beside the web. ``prepare`` brings database and static files up to
+date, ``Embedded.run`` serves until it is told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from accounts.scoping import all_tenants
+from chatapp.common.transport import install_transport, socket_key, socket_path
+from chatapp.generation.sweeping import sweep_generations
+from inference.messages import WorkerReport
+from inference.transport import MemoryTransport, serve_local
+from inference.transport.journal import Journal
+
+from .engine_options import EngineOptions
+
+WORKER = "embedded"
+STOP_SECONDS = 3.0  # for Celery to finish; the whole stop is promised within five
+HEARTBEAT_SECONDS = 3600.0  # the engine lives in this process: it cannot be lost without it
+
+Say = Callable[[str], None]
+
+
+def prepare(say: Say) -> None:
+    """Tables and static files as this version needs them; quick when they already are."""
+    say("Preparing the database and the pages")
+    call_command("migrate", verbosity=0, interactive=False)
+    call_command("collectstatic", verbosity=0, interactive=False)
+
+
+def require_free(host: str, port: int) -> None:
+    """Raises ``CommandError`` with what to do when something else listens there already."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(f"Cannot listen on {host}:{port} ({error.strerror}). Try PORT={port + 1}.") from None
+
+
+class Embedded:
+    """Everything in one process, and Celery in a child of it."""
+
+    def __init__(self, *, host: str, port: int, server: str, engine: EngineOptions, say: Say) -> None:
+        self._host, self._port, self._server, self._engine, self._say = host, port, server, engine, say
+        self._transport = MemoryTransport(
+            heartbeat=HEARTBEAT_SECONDS, journal=Journal(settings.VAR_DIR / "run" / "journal")
+        )
+        self._worker: Any = None
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM. Every child has ended when this returns."""
+        install_transport(self._transport)
+        self._report("starting", "Starting")
+        self._recover()
+        celery = start_celery()
+        threading.Thread(target=self._run_worker, name="engine", daemon=True).start()
+        threading.Thread(target=self._tell_progress, name="progress", daemon=True).start()
+        try:
+            (run_uvicorn if self._server == "uvicorn" else run_daphne)(self._host, self._port, self._open_socket)
+        finally:
+            self._say("Stopping")
+            self._stopped.set()
+            if self._worker is not None:
+                self._worker.stop()
+            stop_celery(celery)
+
+    def _recover(self) -> None:
+        """What a killed process left: written answers are saved, waiting ones are queued again."""
+        with all_tenants():
+            found = sweep_generations(grace=timedelta(0))
+        if found:
+            self._say("Recovered answers: " + ", ".join(f"{count} {what}" for what, count in found.items()))
+
+    def _open_socket(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let Celery's tasks reach the transport, and pages in ``loop`` hear their hints."""
+
+        def hint(group: str, message: dict[str, Any]) -> None:
+            asyncio.run_coroutine_threadsafe(get_channel_layer().group_send(group, message), loop)
+
+        serve_local(socket_path(), socket_key(), self._transport, hint)
+
+    def _run_worker(self) -> None:
+        try:
+            from inference.worker import Worker  # torch takes seconds to load; the pages are up meanwhile
+
+            self._report("loading", "Loading torch")
+            self._worker = Worker(
+                self._transport, self._engine.load, name=WORKER, model=self._engine.model, demo=self._engine.demo
+            )
+            self._worker.run()
+        except Exception as error:
+            self._report("failed", f"{type(error).__name__}: {error}")
+            raise
+
+    def _report(self, state: Any, detail: str) -> None:
+        report = WorkerReport(WORKER, state, self._engine.model, demo=self._engine.demo, detail=detail, at=time.time())
+        self._transport.renew(WORKER, report)
+
+    def _tell_progress(self) -> None:
+        """Say what the engine does, a line for every change, until it is ready or has failed."""
+        said = ""
+        while not self._stopped.wait(0.2):
+            report = self._transport.stats().workers[0]
+            if report.state == "ready":
+                self._say(f"Ready at {self._url()} ({self._engine.label}). Stop with Ctrl-C.")
+                return
+            if report.state == "failed":
+                self._say(f"No model: {report.detail}\nThe pages are up at {self._url()}, without answers.")
+                return
+            line = f"{report.detail} {report.progress:.0%}" if report.progress else report.detail
+            if line != said:
+                self._say(line)
+                said = line
+
+    def _url(self) -> str:
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)  # noqa: S104
+        return f"http://{shown}:{self._port}"
+
+
+def run_uvicorn(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLoop], None]) -> None:
+    import uvicorn
+    import uvloop
+
+    config = uvicorn.Config(
+        "chatapp.asgi:application",
+        host=host,
+        port=port,
+        log_config=None,
+        log_level="warning",
+        ws_max_size=1_000_000,
+        timeout_graceful_shutdown=1,
+    )
+
+    async def serve() -> None:
+        on_loop(asyncio.get_running_loop())
+        await uvicorn.Server(config).serve()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve())
+
+
+def run_daphne(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLoop], None]) -> None:
+    from daphne.endpoints import build_endpoint_description_strings
+    from daphne.server import Server, twisted_loop
+
+    from chatapp.asgi import application
+
+    on_loop(twisted_loop)
+    Server(application, endpoints=build_endpoint_description_strings(host=host, port=port)).run()
+
+
+def start_celery() -> subprocess.Popen[bytes]:
+    """A worker with beat, in a session of its own so that Ctrl-C reaches it through us."""
+    for folder in ("queue", "control"):
+        (settings.VAR_DIR / "celery" / folder).mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "celery", "-A", "chatapp", "worker", "--beat", "--pool", "threads"]
+    command += ["--concurrency", "2", "--schedule", str(settings.VAR_DIR / "celery" / "schedule")]
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--quiet"]
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"]}
+    return subprocess.Popen(command, env=environment, cwd=settings.BASE_DIR, start_new_session=True, preexec_fn=_die_with_parent)
+
+
+def stop_celery(celery: subprocess.Popen[bytes]) -> None:
+    """Ask it to finish what it does; after three seconds end it with every child of its own."""
+    celery.terminate()
+    try:
+        celery.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(celery.pid, signal.SIGKILL)
+        celery.wait()
+
+
+def _die_with_parent() -> None:
+    """Linux: when the serving process is killed, its child is told to end as well."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

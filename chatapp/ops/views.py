@@ -1,0 +1,82 @@
+"""Health, readiness, metrics, and the error pages."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.crypto import constant_time_compare
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from chatapp.common.errors import ChatappError
+from chatapp.common.json import error_response, json_response
+from chatapp.common.model_status import model_json, read_stats
+
+STARTED = time.time()
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process answers. Nothing else is looked at: a broken database is no reason to restart the web."""
+    return json_response({"status": "ok", "uptime_seconds": round(time.time() - STARTED)})
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when a person could get an answer now; 503 with the parts that are not ready."""
+    model = model_json(read_stats())
+    parts = {"database": _database(), "model": model["state"]}
+    ready = parts == {"database": "ready", "model": "ready"}
+    body = {"status": "ready" if ready else "not_ready", "parts": parts, "model": model}
+    return json_response(body, 200 if ready else 503)
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus metrics. With ``METRICS_TOKEN`` set they are given to its bearer alone."""
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if settings.METRICS_TOKEN and not constant_time_compare(given, settings.METRICS_TOKEN):
+        return error_response(401, "not_authenticated", "Metrics need the token of METRICS_TOKEN.")
+    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "unreachable"
+    return "ready"
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 400, "bad_request")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 403, "forbidden")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 404, "not_found")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return _error(request, 500, "server_error")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return render(request, "403_csrf.html", status=403)
+
+
+def _error(request: HttpRequest, status: int, code: str) -> HttpResponse:
+    """A page for people, JSON for programs."""
+    if request.path.startswith(("/api/", "/v1/")):
+        messages = {sub.code: sub.message for sub in _errors(ChatappError)}
+        return error_response(status, code, messages.get(code, ChatappError.message))
+    return render(request, f"{status}.html", status=status)
+
+
+def _errors(cls: type[ChatappError]) -> list[type[Any]]:
+    return [cls, *(deeper for sub in cls.__subclasses__() for deeper in _errors(sub))]

@@ -1,0 +1,1 @@
+"""Settings: ``embedded`` (one machine, nothing else needed), ``production`` and ``test`` on ``base``."""

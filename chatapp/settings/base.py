@@ -1,0 +1,223 @@
+"""What every way of running the product shares."""
+
+from csp.constants import NONCE, SELF
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+from .environment import BASE_DIR, env
+
+VAR_DIR = env.path("CHATAPP_VAR", BASE_DIR / "var")
+DEBUG = False
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "allauth",
+    "allauth.account",
+    "chatapp.common",
+    "accounts",
+    "chatapp.generation",
+    "chatapp.conversations",
+    "chatapp.ops",
+    "feedback",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "chatapp.common.middleware.request_log",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "accounts.middleware.TenantScopeMiddleware",
+]
+
+ROOT_URLCONF = "chatapp.urls"
+ASGI_APPLICATION = "chatapp.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "accounts.context_processors.interface",
+            ],
+        },
+    }
+]
+
+# Accounts
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "accounts.forms.SignupForm", "login": "accounts.forms.LoginForm"}
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_RATE_LIMITS = {
+    "login": "60/m/ip",
+    "login_failed": "20/m/ip,5/5m/key",
+    "signup": "30/m/ip",
+}
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/"
+
+# Database rows
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ATOMIC_REQUESTS = False
+
+# Language and time
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+
+# Static files
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "chatapp.common.staticfiles.ModuleManifestStorage"},
+}
+
+# Security: nothing inline from the first page on
+CONTENT_SECURITY_POLICY = {
+    "EXCLUDE_URL_PREFIXES": ["/admin/", "/api/v1/docs/"],
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "font-src": [SELF],
+        "img-src": [SELF, "data:", "https:"],
+        "connect-src": [SELF],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": ["'none'"],
+        "object-src": ["'none'"],
+    },
+}
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "chatapp.ops.views.csrf_failure"
+SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["chatapp.common.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "chatapp.common.drf.exception_handler",
+    "DATETIME_FORMAT": "iso-8601",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "chatapp",
+    "DESCRIPTION": "The API behind the chat page. Errors have one shape: {error: {code, message, …}}.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+UNFOLD = {
+    "SITE_TITLE": "chatapp admin",
+    "SITE_HEADER": "chatapp",
+    "SITE_SYMBOL": "forum",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "8px",
+    "STYLES": [lambda request: static("css/admin.css")],
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {
+                "title": "People",
+                "items": [
+                    {"title": "Users", "icon": "person", "link": reverse_lazy("admin:accounts_user_changelist")},
+                    {"title": "Workspaces", "icon": "apartment", "link": reverse_lazy("admin:accounts_tenant_changelist")},
+                    {"title": "Members", "icon": "group", "link": reverse_lazy("admin:accounts_membership_changelist")},
+                ],
+            },
+            {
+                "title": "Plans and usage",
+                "items": [
+                    {"title": "Plans", "icon": "sell", "link": reverse_lazy("admin:accounts_plan_changelist")},
+                    {"title": "Usage by day", "icon": "bar_chart", "link": reverse_lazy("admin:accounts_usageday_changelist")},
+                    {"title": "Ledger", "icon": "receipt_long", "link": reverse_lazy("admin:accounts_ledgerentry_changelist")},
+                ],
+            },
+            {
+                "title": "Chat",
+                "items": [
+                    {"title": "Conversations", "icon": "forum", "link": reverse_lazy("admin:conversations_conversation_changelist")},
+                    {"title": "Generations", "icon": "bolt", "link": reverse_lazy("admin:generation_generation_changelist")},
+                ],
+            },
+            {
+                "title": "Feedback",
+                "items": [
+                    {"title": "Ratings", "icon": "thumb_up", "link": reverse_lazy("admin:feedback_rating_changelist")},
+                    {"title": "Daily roll-ups", "icon": "table_chart", "link": reverse_lazy("admin:feedback_dailyrating_changelist")},
+                ],
+            },
+        ],
+    },
+}
+
+# Background work
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_BEAT_SCHEDULE = {
+    "sweep-generations": {"task": "generation.sweep", "schedule": 10.0, "options": {"expires": 9}},
+    "roll-up-ratings": {"task": "feedback.roll_up", "schedule": 60.0, "options": {"expires": 55}},
+}
+
+# The product
+CHATAPP_BRAND = "chatapp"
+CHATAPP_DEFAULT_PLAN = env.text("CHATAPP_DEFAULT_PLAN", "free")
+CHATAPP_MAX_MESSAGE_CHARACTERS = env.integer("CHATAPP_MAX_MESSAGE_CHARACTERS", 32_000, low=100, high=1_000_000)
+CHATAPP_TRANSPORT_SOCKET = VAR_DIR / "run" / "transport.sock"
+METRICS_TOKEN = env.text("METRICS_TOKEN", "")
+CHATAPP_ROLL_UP_DAYS = env.integer("CHATAPP_ROLL_UP_DAYS", 3, low=1, high=400)
+
+LOG_LEVEL = env.choice("CHATAPP_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+LOGGING_CONFIG = "chatapp.common.logging.configure"
+LOGGING = {"level": LOG_LEVEL, "json": False}

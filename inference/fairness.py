@@ -1,0 +1,97 @@
+"""Who goes next: the virtual token counter, pure. No I/O, no threads, no clock.
+
+Every tenant has a counter of the service it has received, in weighted tokens divided by its plan's
+weight: ``(prompt·1 + output·2) / weight``. The waiting tenant with the lowest counter goes first. A
+tenant that comes back from idle is lifted to the lowest counter among those waiting, so that idle
+time is no credit ("Fairness in Serving Large Language Models", OSDI 2024, algorithm 2). Inside a
+tenant jobs go in order of arrival. A lower band goes only when the band above it is empty.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from .messages import Job
+
+PROMPT_COST, OUTPUT_COST = 1.0, 2.0
+
+
+class FairQueue:
+    """Waiting jobs, and the counters that order them."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, dict[str, deque[Job]]] = {}
+        self._counters: dict[str, float] = {}
+        self._floor = 0.0  # the counter of whoever was served last, for arrivals to an empty queue
+
+    def __len__(self) -> int:
+        return sum(len(jobs) for tenants in self._waiting.values() for jobs in tenants.values())
+
+    def __contains__(self, job_id: str) -> bool:
+        return any(job.id == job_id for job in self._jobs())
+
+    def counter(self, tenant: str) -> float:
+        return self._counters.get(tenant, 0.0)
+
+    def push(self, job: Job, *, first: bool = False) -> None:
+        """Add a job; ``first`` puts one whose worker was lost back at the head of its tenant's line."""
+        self._lift(job.tenant)
+        jobs = self._waiting.setdefault(job.band, {}).setdefault(job.tenant, deque())
+        (jobs.appendleft if first else jobs.append)(job)
+
+    def pop(self, fits: Callable[[Job], bool]) -> Job | None:
+        """The next job, charged for its prompt; None when none waits or the next one does not ``fit``.
+
+        A job that does not fit holds the line: smaller ones behind it must not starve it.
+        """
+        job = next(self._in_order(dict(self._counters)), None)
+        if job is None or not fits(job):
+            return None
+        self.remove(job.id)
+        self._floor = self.counter(job.tenant)
+        self.charge(job, prompt_tokens=job.prompt_tokens)
+        return job
+
+    def remove(self, job_id: str) -> Job | None:
+        """Take a job out of the line, wherever it stands."""
+        job = next((job for job in self._jobs() if job.id == job_id), None)
+        if job is not None:
+            tenants = self._waiting[job.band]
+            tenants[job.tenant].remove(job)
+            if not tenants[job.tenant]:
+                del tenants[job.tenant]
+        return job
+
+    def charge(self, job: Job, *, prompt_tokens: int = 0, output_tokens: int = 0) -> None:
+        self._counters[job.tenant] = self.counter(job.tenant) + _cost(job, prompt_tokens, output_tokens)
+
+    def place(self, job_id: str) -> int | None:
+        """1 for the job that goes next if nothing changes, None for one that does not wait."""
+        order = self._in_order(dict(self._counters))
+        return next((place for place, job in enumerate(order, 1) if job.id == job_id), None)
+
+    def _lift(self, tenant: str) -> None:
+        waiting = {name for tenants in self._waiting.values() for name in tenants}
+        if tenant not in waiting:
+            lowest = min((self.counter(name) for name in waiting), default=self._floor)
+            self._counters[tenant] = max(self.counter(tenant), lowest)
+
+    def _in_order(self, counters: dict[str, float]) -> Iterator[Job]:
+        """All waiting jobs in the order they would go, each charged for its prompt on the way."""
+        for _, tenants in sorted(self._waiting.items()):
+            lines = {tenant: deque(jobs) for tenant, jobs in tenants.items()}
+            while lines:
+                tenant = min(lines, key=lambda name: (counters.get(name, 0.0), lines[name][0].submitted_at))
+                job = lines[tenant].popleft()
+                counters[tenant] = counters.get(tenant, 0.0) + _cost(job, job.prompt_tokens, 0)
+                if not lines[tenant]:
+                    del lines[tenant]
+                yield job
+
+    def _jobs(self) -> Iterator[Job]:
+        return (job for tenants in self._waiting.values() for jobs in tenants.values() for job in jobs)
+
+
+def _cost(job: Job, prompt_tokens: int, output_tokens: int) -> float:
+    return (prompt_tokens * PROMPT_COST + output_tokens * OUTPUT_COST) / job.weight

@@ -1,0 +1,7 @@
+"""The way of jobs to workers and of tokens back. ``base`` is the contract; every kind passes its tests."""
+
+from .base import Transport
+from .local import LocalTransport, serve_local
+from .memory import MemoryTransport
+
+__all__ = ["LocalTransport", "MemoryTransport", "Transport", "serve_local"]

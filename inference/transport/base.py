@@ -1,0 +1,58 @@
+"""The transport contract.
+
+The token log kept by the transport is the truth while an answer is being written. All verbs but
+``follow`` are short, thread-safe and synchronous; every one raises ``TransportUnavailable`` when the
+transport cannot be reached, and has then done nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from ..messages import Claim, Event, Job, Position, Renewal, Stats, WorkerReport
+
+
+class Transport(Protocol):
+    # For whoever asks
+
+    def submit(self, job: Job) -> None:
+        """Queue a job. Submitting an id the transport knows changes nothing."""
+
+    def cancel(self, generation: str) -> None:
+        """Stop a job: a waiting one ends at once, a running one within a step. Unknown ids are ignored."""
+
+    def position(self, generation: str) -> Position | None:
+        """Place in line; None when the job does not wait."""
+
+    def stats(self) -> Stats:
+        """Live workers (a heartbeat in the last seconds), and how many jobs wait and run."""
+
+    # For whoever reads
+
+    def log(self, generation: str, after_seq: int = 0) -> list[Event]:
+        """The events after ``after_seq`` so far, without waiting.
+
+        Raises ``UnknownGeneration``, or ``LogExpired`` when the log no longer reaches back that far.
+        """
+
+    def follow(self, generation: str, after_seq: int = 0) -> AsyncIterator[list[Event]]:
+        """Batches of events after ``after_seq`` as they come; ends after ``Ended``. Raises as ``log``."""
+
+    def release(self, generation: str) -> None:
+        """The ended answer is in the database: the log may go when its retention is over."""
+
+    # For a worker
+
+    def claim(self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0) -> list[Claim]:
+        """Up to ``free_slots`` jobs that fit ``free_kv_tokens``, fairest first, under a lease.
+
+        Waits up to ``wait`` seconds for the first one. A job whose worker lost its lease comes with
+        the tokens it published; one that lost two workers fails with ``worker_lost`` instead.
+        """
+
+    def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> None:
+        """Append events to the logs of jobs this worker holds; those of a lost lease are dropped."""
+
+    def renew(self, worker: str, report: WorkerReport | None = None) -> Renewal:
+        """Extend the worker's leases. Returns which of its jobs to stop and which it has lost."""
