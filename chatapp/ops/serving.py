@@ -174,9 +174,9 @@ def start_celery() -> subprocess.Popen[bytes]:
     """A worker with beat, in a session of its own so that Ctrl-C reaches it through us."""
     for folder in ("queue", "control"):
         (settings.VAR_DIR / "celery" / folder).mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "celery", "-A", "chatapp", "worker", "--beat", "--pool", "threads"]
+    command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--beat", "--pool", "threads"]
     command += ["--concurrency", "2", "--schedule", str(settings.VAR_DIR / "celery" / "schedule")]
-    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--quiet"]
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.LOG_LEVEL]
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"]}
     return subprocess.Popen(command, env=environment, cwd=settings.BASE_DIR, start_new_session=True, preexec_fn=_die_with_parent)
 

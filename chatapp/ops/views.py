@@ -30,7 +30,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
     parts = {"database": _database(), "model": model["state"]}
     ready = parts == {"database": "ready", "model": "ready"}
     body = {"status": "ready" if ready else "not_ready", "parts": parts, "model": model}
-    return json_response(body, 200 if ready else 503)
+    response = json_response(body, 200 if ready else 503)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # "not yet" is an answer, not an error
+    return response
 
 
 def metrics(request: HttpRequest) -> HttpResponse:

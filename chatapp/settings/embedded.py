@@ -37,3 +37,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 ACCOUNT_EMAIL_VERIFICATION = "none"
+
+# One person watches this terminal: what serve says, and what went wrong.
+LOG_LEVEL = env.choice("CHATAPP_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "WARNING")
+LOGGING = {"level": LOG_LEVEL, "json": False}

@@ -1,0 +1,63 @@
+# Two commands matter: `make run` serves the product, `make test` passes every test.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HOST ?= 127.0.0.1
+PORT ?= 8000
+MODEL ?=
+PYTEST_WORKERS ?= 2
+
+.PHONY: run test check bench screenshots services admin clean help
+
+help:
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+run: $(VENV)/.run ## serve the product on http://HOST:PORT (MODEL=name or folder for a model of your own)
+	@HOST="$(HOST)" PORT="$(PORT)" $(if $(MODEL),CHATAPP_MODEL="$(MODEL)") exec $(BIN)/python manage.py serve
+
+test: $(VENV)/.dev services browser ## every test; starts PostgreSQL, Redis and Chromium itself
+	scripts/test $(ARGS)
+
+check: $(VENV)/.dev ## lint, types, import directions, migrations, deployment settings
+	scripts/check
+
+bench: $(VENV)/.dev ## benchmarks; writes benchmarks/results/*.json
+	$(BIN)/python -m benchmarks.stack --json benchmarks/results/stack.json
+	$(BIN)/python -m benchmarks.page --json benchmarks/results/page.json
+
+screenshots: $(VENV)/.dev browser ## docs/screenshots/ anew, from a real server
+	$(BIN)/python -m scripts.screenshots
+
+admin: $(VENV)/.run ## make a platform admin of the embedded installation
+	$(BIN)/python manage.py migrate --verbosity 0
+	$(BIN)/python manage.py createsuperuser
+
+services: ## install PostgreSQL and Redis where they are missing (Debian, root)
+	@scripts/require-package /usr/lib/postgresql/*/bin/pg_ctl postgresql
+	@scripts/require-package redis-server redis-server
+
+.PHONY: browser
+browser:
+	@scripts/require-package chromium chromium
+	@scripts/require-package node nodejs
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "chatapp needs Python 3.11 or newer."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || scripts/require-package none python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+# torch first: asked for by its exact version, it is the CPU build where one is at hand.
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python scripts/requirements.py | $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement /dev/stdin
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python scripts/requirements.py dev | $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement /dev/stdin
+	@touch $@
+
+clean: ## remove the virtual environment; var/ (your data) stays
+	rm -rf $(VENV)

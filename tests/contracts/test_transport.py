@@ -1,0 +1,225 @@
+"""The transport contract (inference/transport/base.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from inference.errors import TransportUnavailable, UnknownGeneration
+from inference.messages import BATCH, Ended, Position, Started, Text, WorkerReport
+from inference.transport import LocalTransport
+
+STARTED = Started(1, "w", "m", "r", 10)
+
+
+def claim_ids(transport, worker="w", slots=8, kv=10_000):
+    return [claim.job.id for claim in transport.claim(worker, slots, kv)]
+
+
+async def followed(transport, generation, after_seq=0):
+    return [event async for batch in transport.follow(generation, after_seq) for event in batch]
+
+
+def test_a_job_is_claimed_once_with_everything_it_was_submitted_with(transport, job):
+    submitted = job("g", weight=4.0, conversation="c", resume_text="so far")
+    transport.submit(submitted)
+    (claim,) = transport.claim("w", 8, 10_000)
+    assert (claim.job, claim.token_ids, claim.next_seq, claim.attempt) == (submitted, (), 1, 1)
+    assert transport.claim("v", 8, 10_000) == []
+
+
+def test_submitting_an_id_twice_is_submitting_it_once(transport, job):
+    transport.submit(job("g"))
+    transport.submit(job("g"))
+    assert claim_ids(transport) == ["g"]
+    transport.publish("w", {"g": [STARTED, Ended(2, "stop")]})
+    transport.submit(job("g"))
+    assert claim_ids(transport) == []
+
+
+def test_a_worker_gets_no_more_than_its_free_slots(transport, job):
+    for n in range(3):
+        transport.submit(job(f"g{n}"))
+    assert claim_ids(transport, slots=2) == ["g0", "g1"]
+    assert claim_ids(transport, slots=2) == ["g2"]
+
+
+def test_a_worker_gets_no_more_than_fits_its_kv_cache_but_always_one(transport, job):
+    for n in range(3):
+        transport.submit(job(f"g{n}", prompt_tokens=60))
+    assert claim_ids(transport, kv=100) == ["g0"]
+    assert claim_ids(transport, kv=40) == []
+    assert claim_ids(transport, worker="empty", kv=40) == ["g1"]
+
+
+def test_jobs_of_one_tenant_go_in_order_and_tenants_by_their_counters(transport, job):
+    for n in range(3):
+        transport.submit(job(f"a{n}", "a", prompt_tokens=100))
+    transport.submit(job("b0", "b", prompt_tokens=100))
+    assert claim_ids(transport) == ["a0", "b0", "a1", "a2"]
+
+
+def test_batch_work_goes_only_when_nothing_interactive_waits(transport, job):
+    transport.submit(job("batch", "a", band=BATCH))
+    transport.submit(job("first", "b"))
+    transport.submit(job("second", "b"))
+    assert claim_ids(transport) == ["first", "second", "batch"]
+
+
+def test_a_waiting_worker_is_woken_by_a_job(transport, job):
+    timer = threading.Timer(0.1, lambda: transport.submit(job("g")))
+    timer.start()
+    assert [claim.job.id for claim in transport.claim("w", 1, 100, wait=10.0)] == ["g"]
+    timer.join()
+
+
+def test_position_tells_the_place_and_ends_with_the_claim(transport, job):
+    transport.submit(job("g0"))
+    transport.submit(job("g1"))
+    assert transport.position("g0") == Position(1, 2)
+    assert transport.position("g1") == Position(2, 2)
+    transport.claim("w", 1, 100)
+    assert transport.position("g0") is None
+    assert transport.position("g1") == Position(1, 1)
+
+
+def test_the_log_reads_from_any_sequence_number(transport, job):
+    transport.submit(job("g"))
+    transport.claim("w", 1, 100)
+    events = [STARTED, Text(2, "one", (1,)), Text(3, "two", (2, 3)), Ended(4, "stop", 3)]
+    transport.publish("w", {"g": events[:2]})
+    transport.publish("w", {"g": events[2:]})
+    assert [transport.log("g", seq) for seq in range(5)] == [events, events[1:], events[2:], events[3:], []]
+
+
+def test_an_unknown_generation_is_an_error_to_read_and_nothing_to_cancel(transport):
+    with pytest.raises(UnknownGeneration):
+        transport.log("nobody")
+    transport.cancel("nobody")
+
+
+async def test_followers_get_every_event_from_where_they_ask_until_the_end(transport, job):
+    transport.submit(job("g"))
+    early = asyncio.create_task(followed(transport, "g"))
+    await asyncio.sleep(0.05)
+    await asyncio.to_thread(transport.claim, "w", 1, 100)
+    await asyncio.to_thread(transport.publish, "w", {"g": [STARTED, Text(2, "a", (1,))]})
+    late = asyncio.create_task(followed(transport, "g", 1))
+    await asyncio.sleep(0.05)
+    await asyncio.to_thread(transport.publish, "w", {"g": [Text(3, "b", (2,)), Ended(4, "stop", 2)]})
+    whole = [STARTED, Text(2, "a", (1,)), Text(3, "b", (2,)), Ended(4, "stop", 2)]
+    assert await asyncio.wait_for(early, 5) == whole
+    assert await asyncio.wait_for(late, 5) == whole[1:]
+    assert await asyncio.wait_for(followed(transport, "g", 2), 5) == whole[2:]
+
+
+async def test_following_an_unknown_generation_is_an_error(transport):
+    with pytest.raises(UnknownGeneration):
+        await followed(transport, "nobody")
+
+
+def test_cancelling_a_waiting_job_ends_it_at_once(transport, job, clock):
+    transport.submit(job("g"))
+    transport.cancel("g")
+    assert transport.log("g") == [Ended(1, "cancelled", at=clock.now)]
+    assert claim_ids(transport) == []
+    assert transport.position("g") is None
+
+
+def test_cancelling_a_running_job_reaches_its_worker_with_the_next_renewal(transport, job):
+    for name in ("g", "h"):
+        transport.submit(job(name))
+    claim_ids(transport)
+    assert transport.renew("w").cancelled == frozenset()
+    transport.cancel("g")
+    assert transport.renew("w").cancelled == {"g"}
+    transport.publish("w", {"g": [Ended(1, "cancelled")]})
+    assert transport.renew("w").cancelled == frozenset()
+
+
+def test_cancelling_an_ended_job_changes_nothing(transport, job):
+    transport.submit(job("g"))
+    claim_ids(transport)
+    transport.publish("w", {"g": [Ended(1, "stop")]})
+    transport.cancel("g")
+    assert transport.log("g") == [Ended(1, "stop")]
+
+
+def test_a_lost_lease_hands_the_job_with_its_tokens_to_the_next_worker(transport, job, clock):
+    transport.submit(job("g"))
+    claim_ids(transport, "first")
+    transport.publish("first", {"g": [STARTED, Text(2, "ab", (7, 8)), Text(3, "c", (9,))]})
+    clock.now += 14
+    transport.renew("first")
+    clock.now += 14
+    assert claim_ids(transport, "second") == []
+    clock.now += 2
+    (claim,) = transport.claim("second", 1, 100)
+    assert (claim.token_ids, claim.next_seq, claim.attempt) == ((7, 8, 9), 4, 2)
+
+
+def test_what_a_worker_publishes_after_its_lease_was_lost_is_dropped(transport, job, clock):
+    transport.submit(job("g"))
+    claim_ids(transport, "first")
+    clock.now += 16
+    claim_ids(transport, "second")
+    transport.publish("first", {"g": [STARTED, Text(2, "ghost", (1,))]})
+    assert transport.log("g") == []
+
+
+def test_a_job_that_lost_two_workers_fails(transport, job, clock):
+    transport.submit(job("g"))
+    for worker in ("first", "second"):
+        claim_ids(transport, worker)
+        clock.now += 16
+    assert claim_ids(transport, "third") == []
+    (end,) = transport.log("g")
+    assert (end.reason, end.error_code) == ("failed", "worker_lost")
+
+
+def test_stats_count_jobs_and_know_living_workers_only(transport, job, clock):
+    report = WorkerReport("w", "ready", model="m", at=clock.now)
+    transport.renew("w", report)
+    for n in range(3):
+        transport.submit(job(f"g{n}"))
+    transport.claim("w", 1, 100)
+    stats = transport.stats()
+    assert (stats.workers, stats.waiting, stats.running) == ((report,), 2, 1)
+    clock.now += 11
+    assert transport.stats().workers == ()
+
+
+def test_a_released_log_goes_when_its_retention_is_over(transport, job, clock):
+    for name in ("kept", "released"):
+        transport.submit(job(name))
+        claim_ids(transport)
+        transport.publish("w", {name: [Ended(1, "stop")]})
+    transport.release("released")
+    clock.now += 61
+    transport.submit(job("later"))
+    assert transport.log("kept") == [Ended(1, "stop")]
+    with pytest.raises(UnknownGeneration):
+        transport.log("released")
+
+
+def test_a_transport_out_of_reach_says_so_and_is_found_again(tmp_path, job):
+    from inference.transport import MemoryTransport, serve_local
+
+    client = LocalTransport(tmp_path / "s", b"key")
+    with pytest.raises(TransportUnavailable):
+        client.submit(job("g"))
+    serve_local(tmp_path / "s", b"key", MemoryTransport(), lambda group, message: None)
+    client.submit(job("g"))
+    assert claim_ids(client) == ["g"]
+
+
+def test_a_client_without_the_key_is_refused(tmp_path, job):
+    from multiprocessing import AuthenticationError
+
+    from inference.transport import MemoryTransport, serve_local
+
+    serve_local(tmp_path / "s", b"key", MemoryTransport(), lambda group, message: None)
+    with pytest.raises(AuthenticationError):
+        LocalTransport(tmp_path / "s", b"other").submit(job("g"))

@@ -1,0 +1,100 @@
+"""A pytest plugin: PostgreSQL and Redis of the tests' own, on free ports, for the length of the run.
+
+Loaded before Django reads its settings. PostgreSQL refuses to run as root, so root starts it as the
+``postgres`` user that Debian's package makes. Workers of pytest-xdist use their parent's servers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 30.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests() -> Iterator[None]:
+    """A wrapper, because wrappers come before pytest-django's own hook, which reads the settings."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatapp.settings.test")
+    if "DATABASE_URL" not in os.environ:
+        os.environ["DATABASE_URL"] = start_postgresql()
+    if "REDIS_URL" not in os.environ:
+        os.environ["REDIS_URL"] = start_redis()
+    return (yield)
+
+
+def start_postgresql() -> str:
+    """A fresh cluster without durability. Returns its address; it ends with this process."""
+    programs, port = _postgresql_programs(), free_port()
+    folder = Path(tempfile.mkdtemp(prefix="chatapp-postgresql-"))
+    as_user = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    data = folder / "data"
+    run = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder}
+    subprocess.run([*as_user, programs / "initdb", "-D", data, "-U", "chatapp", "--auth=trust", "-E", "UTF8"], **run)
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off"
+    options += " -c full_page_writes=off -c max_connections=200"
+    command = [*as_user, programs / "pg_ctl", "-D", data, "-l", folder / "log", "-w"]
+    subprocess.run([*command, "-o", options, "start"], **run)
+    _at_end(lambda: subprocess.run([*command, "-m", "immediate", "stop"], **run), folder)
+    return f"postgresql://chatapp@127.0.0.1:{port}/chatapp"
+
+
+def start_redis() -> str:
+    """An empty server that keeps nothing. Returns its address; it ends with this process."""
+    port = free_port()
+    folder = Path(tempfile.mkdtemp(prefix="chatapp-redis-"))
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen([*command, "--dir", str(folder)], stdout=subprocess.DEVNULL)
+    _at_end(lambda: (process.terminate(), process.wait(10)), folder)
+    _wait_for(port)
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _postgresql_programs() -> Path:
+    """The folder of the newest PostgreSQL that Debian has installed, or of the one on the path."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[4]))
+    on_path = shutil.which("pg_ctl")
+    if not found and on_path is None:
+        raise RuntimeError("PostgreSQL is not installed: `make services` installs it, or `apt-get install postgresql`.")
+    return found[-1].parent if found else Path(str(on_path)).parent
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _at_end(stop: object, folder: Path) -> None:
+    owner = os.getpid()
+
+    def clean() -> None:
+        if os.getpid() == owner:  # not in a child that inherited the hook
+            stop()  # type: ignore[operator]
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(clean)
