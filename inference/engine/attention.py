@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 from transformers import AttentionInterface
 
 ATTENTION_NAME = "chatapp_paged"
@@ -37,7 +37,7 @@ class Attending(NamedTuple):
     others: dict[str, Any]
 
 
-def paged_attention(
+def paged_attention(  # noqa: PLR0917 - the signature is transformers'
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -148,9 +148,7 @@ class PagedContext:
         output = query.new_empty(*query.shape[:2], value.shape[-1])
         for group in self.groups:
             assert group.rows is not None
-            output.index_copy_(
-                0, group.rows, self._attend_group(group, layer, query.index_select(0, group.rows), how)
-            )
+            output.index_copy_(0, group.rows, self._attend_group(group, layer, query.index_select(0, group.rows), how))
         return output
 
     def _attend_group(self, group: Group, layer: int, query: Tensor, how: Attending) -> Tensor:
@@ -163,7 +161,7 @@ class PagedContext:
         elif num_queries == 1:
             output = _decode(padded, keys, values, mask, how.scale)
         else:
-            output = F.scaled_dot_product_attention(
+            output = functional.scaled_dot_product_attention(
                 padded, keys, values, mask, is_causal=mask is None, scale=how.scale, enable_gqa=True
             )
         return output.transpose(1, 2).flatten(0, 1)
@@ -176,7 +174,7 @@ def _decode(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, sc
     """
     heads, kv_heads = query.shape[1], keys.shape[1]
     shared = query.reshape(len(query), kv_heads, heads // kv_heads, -1)
-    output = F.scaled_dot_product_attention(shared, keys, values, mask, scale=scale)
+    output = functional.scaled_dot_product_attention(shared, keys, values, mask, scale=scale)
     return output.reshape(len(query), heads, 1, -1)
 
 

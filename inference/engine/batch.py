@@ -93,11 +93,15 @@ class _Layout:
 
 
 def _pad_tables(chunks: list[Chunk]) -> Ints:
-    """[chunks, most blocks]; a short table ends in block 0, whose contents the masks hide."""
+    """[chunks, most blocks]; a short table goes on with its own last block, hidden by the mask.
+
+    Its own, because a hidden value has weight zero and zero times another sequence's NaN would be NaN.
+    """
     tables = [chunk.sequence.block_table for chunk in chunks]
     padded = np.zeros((len(tables), max(map(len, tables))), dtype=np.int64)
     for row, table in zip(padded, tables, strict=True):
         row[: len(table)] = table
+        row[len(table) :] = table[-1]
     return padded
 
 

@@ -52,7 +52,7 @@ class ChatRenderer:
 
 
 def _fold_system(messages: Messages) -> Messages:
-    if len(messages) < 2 or messages[0]["role"] != "system" or messages[1]["role"] != "user":
+    if [message["role"] for message in messages[:2]] != ["system", "user"]:
         return messages
     system, user, *rest = messages
     return [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}, *rest]

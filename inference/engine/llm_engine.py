@@ -175,9 +175,7 @@ class LLMEngine:
             "kv_blocks_used": self.blocks.num_blocks - self.blocks.num_free,
         }
 
-    def _checked_prompt(
-        self, request_id: str, prompt: str | TokenIds[int], resume: TokenIds[int]
-    ) -> array[int]:
+    def _checked_prompt(self, request_id: str, prompt: str | TokenIds[int], resume: TokenIds[int]) -> array[int]:
         if request_id in self._requests:
             raise ValueError(f"request {request_id} is already running")
         ids = token_array(self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt)
@@ -226,9 +224,7 @@ class LLMEngine:
         """Add a token to the answer: the text that is final with it, and whether the answer ends here."""
         seq, detokenizer = request.sequence, request.detokenizer
         seq.token_ids.append(token_id)
-        if token_id in seq.params.stop_token_ids or (
-            token_id in self.eos_token_ids and not seq.params.ignore_eos
-        ):
+        if token_id in seq.params.stop_token_ids or (token_id in self.eos_token_ids and not seq.params.ignore_eos):
             return detokenizer.finish(), "stop"
         text = detokenizer.push(token_id)
         if detokenizer.stopped:

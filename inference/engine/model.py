@@ -33,9 +33,7 @@ WINDOWED = {"sliding_attention": True, "full_attention": False}
 def load_model(path: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """Weights from safetensors only, code from transformers only. Raises ``UnsupportedModel``."""
     if not any(path.glob("*.safetensors")):
-        raise UnsupportedModel(
-            f"{path.name} has no *.safetensors weights; other formats can run code when loaded."
-        )
+        raise UnsupportedModel(f"{path.name} has no *.safetensors weights; other formats can run code when loaded.")
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_STOP_STRINGS = 16
+MAX_TEMPERATURE = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,12 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         _require(self.max_tokens >= 1, "max_tokens must be at least 1", self.max_tokens)
-        _require(0.0 <= self.temperature <= 100.0, "temperature must be in [0, 100]", self.temperature)
+        _require(0.0 <= self.temperature <= MAX_TEMPERATURE, "temperature must be in [0, 100]", self.temperature)
         _require(0.0 < self.top_p <= 1.0, "top_p must be in (0, 1]", self.top_p)
         _require(self.top_k >= -1, "top_k must be 0 or -1 (off) or at least 1", self.top_k)
         _require(0.0 <= self.min_p <= 1.0, "min_p must be in [0, 1]", self.min_p)
         _require(not isinstance(self.stop, str), "stop must be a tuple of strings", self.stop)
-        _require(
-            len(self.stop) <= MAX_STOP_STRINGS, f"at most {MAX_STOP_STRINGS} stop strings", len(self.stop)
-        )
+        _require(len(self.stop) <= MAX_STOP_STRINGS, f"at most {MAX_STOP_STRINGS} stop strings", len(self.stop))
         _require(all(self.stop), "a stop string must not be empty", self.stop)
 
     @property
