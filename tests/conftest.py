@@ -14,6 +14,7 @@ from chatapp.common import transport as transport_module
 from inference.messages import WorkerReport
 from inference.transport import MemoryTransport
 from tests.factories import MembershipFactory
+from tests.hand import HandWorker
 
 
 
@@ -72,3 +73,17 @@ def client_of():
         return client
 
     return make
+
+
+@pytest.fixture
+def hand(transport: MemoryTransport) -> HandWorker:
+    """The worker that ``transport`` says is ready, moved by the test."""
+    return HandWorker(transport)
+
+
+@pytest.fixture
+def no_titles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave conversations untitled: the title's job would stand in line beside the test's own."""
+    from chatapp.conversations.tasks import title_conversation
+
+    monkeypatch.setattr(title_conversation, "delay_on_commit", lambda *args: None)

@@ -38,3 +38,5 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STATIC_ROOT = BASE_DIR / "var" / "test-static"
+LOGGING = {"level": "WARNING", "json": False}
+WHITENOISE_AUTOREFRESH = True
