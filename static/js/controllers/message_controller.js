@@ -1,0 +1,97 @@
+import { Controller } from "vendor/stimulus";
+import { toast } from "models/dom";
+import { MarkdownView } from "models/markdown";
+import { endingLine, tokens, waitingLine } from "models/phrases";
+
+/** One message. Its article carries the message itself, and `sourceText`, exactly what was written. */
+export default class extends Controller {
+  static targets = ["body", "waiting", "ending", "endingWords", "goOn", "copy", "good", "bad", "switcher", "previous", "next", "count", "made"];
+
+  connect() {
+    this.frame = null;
+    if (this.assistant) this.view ??= new MarkdownView(this.bodyTarget, document.getElementById("code-box"));
+    this.draw();
+  }
+
+  disconnect() {
+    cancelAnimationFrame(this.frame);
+  }
+
+  get message() {
+    return this.element.message;
+  }
+
+  get assistant() {
+    return this.element.dataset.role === "assistant";
+  }
+
+  /** Several changes within one animation frame are drawn once. */
+  changed() {
+    this.frame ??= requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    this.frame = null;
+    this.#drawSwitcher();
+    if (!this.assistant) return void (this.bodyTarget.textContent = this.message.text);
+    if (this.message.live) this.view.update(this.message.text);
+    else this.view.finish(this.message.text);
+    this.#drawState();
+    this.#drawRating();
+  }
+
+  copy() {
+    navigator.clipboard.writeText(this.element.sourceText).then(
+      () => toast("Copied"),
+      () => toast("The browser did not allow copying. Select the text instead."),
+    );
+  }
+
+  rate({ params: { value } }) {
+    this.dispatch("rate", { detail: { article: this.element, value } });
+  }
+
+  regenerate() {
+    this.dispatch("regenerate", { detail: { id: this.message.id } });
+  }
+
+  goOn() {
+    this.dispatch("continue", { detail: { id: this.message.id } });
+  }
+
+  step({ params: { step } }) {
+    const { siblings, id } = this.message;
+    this.dispatch("show", { detail: { id: siblings[siblings.indexOf(id) + step] } });
+  }
+
+  #drawState() {
+    const { message } = this;
+    const waiting = message.live && message.text === "" ? waitingLine(message.position, this.element.servedModel) : "";
+    const ending = message.live ? "" : endingLine(message);
+    show(this.waitingTarget, waiting, waiting);
+    show(this.endingTarget, ending);
+    this.endingWordsTarget.textContent = ending;
+    this.goOnTarget.hidden = !message.canContinue;
+    this.madeTarget.textContent = [this.element.modelLabel, message.outputTokens && tokens(message.outputTokens)].filter(Boolean).join(" · ");
+  }
+
+  #drawRating() {
+    const value = this.message.rating?.value;
+    this.goodTarget.setAttribute("aria-pressed", value === 1);
+    this.badTarget.setAttribute("aria-pressed", value === -1);
+  }
+
+  #drawSwitcher() {
+    const { siblings, id } = this.message;
+    const at = siblings.indexOf(id);
+    this.switcherTarget.hidden = siblings.length < 2;
+    this.countTarget.textContent = `${at + 1} / ${siblings.length}`;
+    this.previousTarget.disabled = at === 0;
+    this.nextTarget.disabled = at === siblings.length - 1;
+  }
+}
+
+function show(element, wanted, text = null) {
+  element.hidden = !wanted;
+  if (text !== null) element.textContent = text;
+}

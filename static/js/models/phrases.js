@@ -1,0 +1,75 @@
+/** What the page says, from what it knows. Pure: the clock comes in as milliseconds. */
+
+const count = new Intl.NumberFormat("en");
+
+export function ordinal(number) {
+  const suffix = { one: "st", two: "nd", few: "rd", other: "th" };
+  return number + suffix[new Intl.PluralRules("en", { type: "ordinal" }).select(number)];
+}
+
+/** "14:05 UTC" of an ISO time. */
+export function utcTime(iso) {
+  return `${iso.slice(11, 16)} UTC`;
+}
+
+/** "1,240 of 50,000 tokens today · resets 00:00 UTC" */
+export function usageLine({ used, limit, resets_at }) {
+  if (limit === null) return `${count.format(used)} tokens today`;
+  return `${count.format(used)} of ${count.format(limit)} tokens today · resets ${utcTime(resets_at)}`;
+}
+
+/** "Loading model 42%"; empty when the model is ready. */
+export function modelLine({ state, progress, error }) {
+  const percent = progress > 0 && progress < 1 ? ` ${Math.floor(progress * 100)}%` : "";
+  return {
+    starting: "Starting the model",
+    downloading: `Downloading the model${percent}`,
+    loading: `Loading model${percent}`,
+    ready: "",
+    draining: "The model is restarting",
+    failed: `The model could not be loaded${error ? `: ${error}` : ""}`,
+    absent: "No model is running",
+  }[state];
+}
+
+/** Why an answer has no text yet: the model first, then the place in line. */
+export function waitingLine(position, model) {
+  const line = modelLine(model);
+  if (line) return `${line}…`;
+  if (!position) return "Waiting for the model…";
+  return position.place <= 1 ? "You are next…" : `Waiting for the model… ${ordinal(position.place)} in line`;
+}
+
+/** What an answer that ended early says, and what happens next. Empty for one that is done. */
+export function endingLine({ state, canContinue, error }) {
+  const next = canContinue ? "Continue goes on after its last word." : "Regenerate writes a new one.";
+  return {
+    stopped: "You stopped this answer.",
+    interrupted: `The server restarted while this was being written. ${next}`,
+    failed: `${error?.message ?? "The answer failed."} ${next}`,
+  }[state] ?? (canContinue ? "This answer reached its longest length." : "");
+}
+
+/** "in 12 s", "in 3 min", or empty once the time has come. */
+export function wait(seconds) {
+  if (seconds <= 0) return "";
+  return seconds < 90 ? `in ${Math.ceil(seconds)} s` : `in ${Math.ceil(seconds / 60)} min`;
+}
+
+/** When a refused request may be repeated: a time of day, or a count down. `elapsed` in ms. */
+export function retryLine({ retry_after, resets_at }, elapsed) {
+  if (resets_at) return `Resets at ${utcTime(resets_at)}.`;
+  if (retry_after === null || retry_after === undefined) return "";
+  const left = wait(retry_after - elapsed / 1000);
+  return left ? `Try again ${left}.` : "You can try again now.";
+}
+
+/** Why a text cannot be sent, or empty. `limit` is in code points. */
+export function tooLong(length, limit) {
+  const over = length - limit;
+  return over > 0 ? `${count.format(over)} characters over the limit of ${count.format(limit)}` : "";
+}
+
+export function tokens(number) {
+  return `${count.format(number)} ${number === 1 ? "token" : "tokens"}`;
+}

@@ -1,0 +1,80 @@
+const LIVE = new Set(["queued", "streaming"]);
+
+/** The number of code points: the unit in which the server counts the length of an answer. */
+export function codePoints(text) {
+  let count = text.length;
+  for (let i = 0; i < text.length - 1; i++) {
+    const high = text.charCodeAt(i) >= 0xd800 && text.charCodeAt(i) <= 0xdbff;
+    const low = text.charCodeAt(i + 1) >= 0xdc00 && text.charCodeAt(i + 1) <= 0xdfff;
+    if (high && low) count -= 1;
+  }
+  return count;
+}
+
+/**
+ * One message. An answer grows by the events of its log, applied by sequence number (docs/protocol.md): `seq` is the last
+ * one applied, `text` exactly what the server will have in its database.
+ */
+export class MessageStream {
+  constructor(message) {
+    this.position = null;
+    this.outputTokens = null;
+    this.update(message);
+  }
+
+  get live() {
+    return LIVE.has(this.state);
+  }
+
+  /** Take over what the server knows of the message. A new generation starts a new log: its text is appended. */
+  update({ id, role, state, text, parent, generation, model, siblings, rating, can_continue, error }) {
+    Object.assign(this, { id, role, state, text, parent, model, siblings, rating, error });
+    this.canContinue = can_continue;
+    if (this.generation !== generation) this.seq = 0;
+    this.generation = generation;
+  }
+
+  /**
+   * Apply one frame of the log. Returns "applied", "gap" when events before it are missing (subscribe again with `seq`),
+   * or "ignored" when it belongs to another generation or was applied before.
+   */
+  apply(frame) {
+    if (frame.generation !== this.generation) return "ignored";
+    return this[`on_${frame.type}`](frame);
+  }
+
+  on_state({ state, position, model }) {
+    if (!this.live) return "ignored";
+    this.state = state;
+    this.position = position ?? null;
+    if (model) this.model = model;
+    return "applied";
+  }
+
+  on_tokens({ first, last, text }) {
+    if (last <= this.seq) return "ignored";
+    if (first !== this.seq + 1) return "gap";
+    this.seq = last;
+    this.text += text;
+    this.state = "streaming";
+    this.position = null;
+    return "applied";
+  }
+
+  on_end({ seq, state, error, length, output_tokens, can_continue }) {
+    if (!this.live) return "ignored";
+    if (seq > this.seq + 1 || length !== codePoints(this.text)) return "gap";
+    this.outputTokens = output_tokens;
+    return this.#finish({ seq, state, error, can_continue });
+  }
+
+  on_resync({ seq, state, text, error, can_continue }) {
+    this.text = text;
+    return this.#finish({ seq, state, error, can_continue });
+  }
+
+  #finish({ seq, state, error, can_continue }) {
+    Object.assign(this, { seq, state, error: error ?? null, canContinue: can_continue, position: null });
+    return "applied";
+  }
+}

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import "./support/modules.mjs";
+
+const { MessageStream, codePoints } = await import("models/stream");
+
+const answer = (changes = {}) =>
+  new MessageStream({
+    id: "a", role: "assistant", state: "queued", text: "", parent: "q", generation: "g", model: null,
+    siblings: ["a"], rating: null, can_continue: false, error: null, ...changes,
+  });
+const tokens = (first, last, text) => ({ type: "tokens", generation: "g", first, last, text });
+const end = (seq, length, changes = {}) => ({
+  type: "end", generation: "g", seq, state: "done", error: null, length, output_tokens: 2, can_continue: false, ...changes,
+});
+
+test("text grows by consecutive events only", () => {
+  const stream = answer();
+  assert.equal(stream.apply(tokens(1, 2, "Hel")), "applied");
+  assert.equal(stream.apply(tokens(3, 3, "lo")), "applied");
+  assert.deepEqual([stream.text, stream.seq, stream.state], ["Hello", 3, "streaming"]);
+});
+
+test("a missing event is a gap and changes nothing", () => {
+  const stream = answer();
+  stream.apply(tokens(1, 2, "Hel"));
+  assert.equal(stream.apply(tokens(4, 5, "x")), "gap");
+  assert.deepEqual([stream.text, stream.seq], ["Hel", 2]);
+});
+
+test("an event applied before is ignored", () => {
+  const stream = answer();
+  stream.apply(tokens(1, 2, "Hel"));
+  assert.equal(stream.apply(tokens(1, 2, "Hel")), "ignored");
+  assert.equal(stream.text, "Hel");
+});
+
+test("frames of another generation are ignored", () => {
+  const stream = answer();
+  assert.equal(stream.apply({ ...tokens(1, 1, "x"), generation: "old" }), "ignored");
+  assert.equal(stream.text, "");
+});
+
+test("the end is a gap while text before it is missing", () => {
+  const stream = answer();
+  stream.apply(tokens(1, 2, "Hel"));
+  assert.equal(stream.apply(end(5, 5)), "gap");
+  assert.equal(stream.state, "streaming");
+});
+
+test("the end is a gap when the length differs from the server's", () => {
+  const stream = answer();
+  stream.apply(tokens(1, 2, "Hel"));
+  assert.equal(stream.apply(end(3, 4)), "gap");
+});
+
+test("lengths are counted in code points", () => {
+  assert.equal(codePoints("añ🙂👩‍👧"), 6);
+  const stream = answer();
+  stream.apply(tokens(1, 1, "🙂"));
+  assert.equal(stream.apply(end(2, 1)), "applied");
+  assert.deepEqual([stream.state, stream.outputTokens], ["done", 2]);
+});
+
+test("nothing follows the end", () => {
+  const stream = answer();
+  stream.apply(end(1, 0, { state: "stopped", can_continue: true }));
+  assert.equal(stream.apply({ type: "state", generation: "g", state: "streaming" }), "ignored");
+  assert.deepEqual([stream.state, stream.canContinue], ["stopped", true]);
+});
+
+test("resync replaces the text and the stream goes on from there", () => {
+  const stream = answer();
+  stream.apply(tokens(1, 1, "wrong"));
+  stream.apply({ type: "resync", generation: "g", seq: 7, state: "streaming", text: "right", can_continue: false });
+  assert.equal(stream.apply(tokens(8, 8, "!")), "applied");
+  assert.deepEqual([stream.text, stream.seq], ["right!", 8]);
+});
+
+test("a continued answer keeps its text and counts its new log from one", () => {
+  const stream = answer({ state: "stopped", text: "One, ", can_continue: true });
+  stream.update({ id: "a", role: "assistant", state: "queued", text: "One, ", parent: "q", generation: "h", siblings: ["a"], rating: null, can_continue: false });
+  assert.equal(stream.apply({ ...tokens(1, 1, "two"), generation: "h" }), "applied");
+  assert.equal(stream.text, "One, two");
+});
+
+test("every way of cutting a log and reconnecting gives the same text", () => {
+  const log = [..."The quick 🙂 brown fox"].map((text, index) => ({ seq: index + 1, text }));
+  const whole = log.map(({ text }) => text).join("");
+  for (let seed = 1; seed <= 200; seed++) {
+    const random = generator(seed);
+    const stream = answer();
+    while (stream.seq < log.length) {
+      const from = Math.floor(random() * log.length);
+      const to = from + 1 + Math.floor(random() * (log.length - from));
+      const part = log.slice(from, to);
+      stream.apply(tokens(part[0].seq, part.at(-1).seq, part.map(({ text }) => text).join("")));
+    }
+    assert.equal(stream.text, whole);
+  }
+});
+
+function generator(seed) {
+  let state = seed;
+  return () => (state = (state * 48271) % 2147483647) / 2147483647;
+}
