@@ -46,7 +46,7 @@ def _handlers(level: str, shared: list[Any], renderer: Any) -> dict[str, Any]:
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
-            "kombu": {"level": "WARNING"},
+            "kombu": {"level": "ERROR"},
             "asyncio": {"level": "WARNING"},
         },
     }

@@ -48,8 +48,11 @@ class EngineOptions:
 
     def load(self, progress: Callable[[float, str], None]) -> LLMEngine:
         """Load torch, then the model. Raises ``inference.errors.ModelError``."""
+        from transformers.utils import logging as transformers_logging
+
         from inference.engine import EngineConfig, LLMEngine
 
+        transformers_logging.disable_progress_bar()  # ours is told by ``progress``
         config = EngineConfig(
             model=str(MODEL_PATH) if self.demo else self.model,
             device=self.device,

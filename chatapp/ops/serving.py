@@ -177,8 +177,11 @@ def start_celery() -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--beat", "--pool", "threads"]
     command += ["--concurrency", "2", "--schedule", str(settings.VAR_DIR / "celery" / "schedule")]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.LOG_LEVEL]
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"]}
-    return subprocess.Popen(command, env=environment, cwd=settings.BASE_DIR, start_new_session=True, preexec_fn=_die_with_parent)
+    # The queue is a folder of ours, so Celery's warning about root and messages from strangers says nothing here.
+    environment = os.environ | {"PYTHONWARNINGS": "ignore::RuntimeWarning:celery.platforms,ignore:You're running the worker"}
+    return subprocess.Popen(
+        command, env=environment, cwd=settings.BASE_DIR, start_new_session=True, preexec_fn=_die_with_parent
+    )
 
 
 def stop_celery(celery: subprocess.Popen[bytes]) -> None:
