@@ -1,0 +1,13 @@
+import { Application } from "vendor/stimulus";
+import AutosaveController from "controllers/autosave_controller";
+import ChartController from "controllers/chart_controller";
+import NumbersController from "controllers/numbers_controller";
+import ToastController from "controllers/toast_controller";
+
+const application = new Application();
+
+application.register("autosave", AutosaveController);
+application.register("chart", ChartController);
+application.register("numbers", NumbersController);
+application.register("toast", ToastController);
+application.start();

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import "./support/modules.mjs";
+
+const phrases = await import("models/phrases");
+
+const model = (state, progress = 0, error = null) => ({ state, progress, error });
+
+test("ordinals", () => {
+  assert.deepEqual([1, 2, 3, 4, 11, 12, 13, 21, 102, 113].map(phrases.ordinal), ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "113th"]);
+});
+
+test("the usage line names number, limit, unit and time", () => {
+  const usage = { used: 1240, limit: 50000, resets_at: "2026-11-22T00:00:00+00:00" };
+  assert.equal(phrases.usageLine(usage), "1,240 of 50,000 tokens today · resets 00:00 UTC");
+  assert.equal(phrases.usageLine({ ...usage, limit: null }), "1,240 tokens today");
+});
+
+test("a waiting answer says first what the model does, then the place in line", () => {
+  assert.equal(phrases.waitingLine({ place: 3, waiting: 5 }, model("loading", 0.429)), "Loading model 42%…");
+  assert.equal(phrases.waitingLine({ place: 3, waiting: 5 }, model("ready")), "Waiting for the model… 3rd in line");
+  assert.equal(phrases.waitingLine({ place: 1, waiting: 5 }, model("ready")), "You are next…");
+  assert.equal(phrases.waitingLine(null, model("ready")), "Waiting for the model…");
+});
+
+test("an answer that ended early says what happens next", () => {
+  const line = (state, canContinue, error = null) => phrases.endingLine({ state, canContinue, error });
+  assert.equal(line("done", false), "");
+  assert.equal(line("done", true), "This answer reached its longest length.");
+  assert.equal(line("stopped", true), "You stopped this answer.");
+  assert.equal(line("interrupted", true), "The server restarted while this was being written. Continue goes on after its last word.");
+  assert.equal(line("failed", false, { message: "Out of memory." }), "Out of memory. Regenerate writes a new one.");
+});
+
+test("a refusal counts down to the moment it may be repeated", () => {
+  const refusal = { retry_after: 12, resets_at: null };
+  assert.equal(phrases.retryLine(refusal, 0), "Try again in 12 s.");
+  assert.equal(phrases.retryLine(refusal, 11_500), "Try again in 1 s.");
+  assert.equal(phrases.retryLine(refusal, 12_000), "You can try again now.");
+  assert.equal(phrases.retryLine({ retry_after: 300, resets_at: null }, 0), "Try again in 5 min.");
+  assert.equal(phrases.retryLine({ retry_after: 300, resets_at: "2026-11-22T00:00:00Z" }, 0), "Resets at 00:00 UTC.");
+  assert.equal(phrases.retryLine({ retry_after: null, resets_at: null }, 0), "");
+});
+
+test("a text over the limit says by how much", () => {
+  assert.equal(phrases.tooLong(32_000, 32_000), "");
+  assert.equal(phrases.tooLong(33_204, 32_000), "1,204 characters over the limit of 32,000");
+});

@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { answer, question } from "./support/messages.mjs";
+import "./support/modules.mjs";
+
+const { Session } = await import("models/session");
+
+const live = { state: "queued", generation: "g" };
+
+/** A session whose connection answers requests with `reply` and writes down what it is told. */
+function setUp({ conversation = { id: "c" }, messages = [], reply = null, stored = [] } = {}) {
+  const sent = [];
+  const told = [];
+  const connection = {
+    tell: (frame) => sent.push(frame),
+    request: async (frame) => (sent.push(frame), reply),
+  };
+  const api = { get: async () => ({ messages: stored }), patch: async (path, body) => (sent.push({ path, ...body }), { messages: stored }) };
+  const session = new Session({ conversation, messages, connection, api, emit: (name, detail) => told.push([name, detail]) });
+  return { session, sent, told, names: () => told.map(([name]) => name) };
+}
+
+const tokens = (first, last, text) => ({ type: "tokens", message: "a", generation: "g", first, last, text });
+const end = (seq, length) => ({ type: "end", message: "a", generation: "g", seq, state: "done", error: null, length, output_tokens: 1, can_continue: false });
+const subscribe = (after_seq) => ({ type: "subscribe", message: "a", generation: "g", after_seq });
+
+test("a new conversation takes the page over when its first question is accepted", async () => {
+  const conversation = { id: "n", title: "Hi", url: "/w/x/chat/n/", new: true };
+  const reply = { conversation, user_message: question("q"), answer: answer("a", "q", live), generation: "g" };
+  const { session, names, sent } = setUp({ conversation: null, reply });
+  await session.send({ key: "k", text: "Hi", conversation: null, parent: null, model: null });
+  assert.deepEqual(sent, [{ type: "send", key: "k", text: "Hi", conversation: null, parent: null, model: null }]);
+  assert.deepEqual(session.thread.messages.map(({ id }) => id), ["q", "a"]);
+  assert.deepEqual(names(), ["conversation", "thread"]);
+});
+
+test("a question repeated from another conversation leaves the shown one alone", async () => {
+  const reply = { conversation: { id: "n" }, user_message: question("q"), answer: answer("a", "q", live), generation: "g" };
+  const { session, told } = setUp({ messages: [question("x")], reply });
+  await session.send({ key: "k", text: "Hi", conversation: null, parent: null, model: null });
+  assert.deepEqual(session.thread.messages.map(({ id }) => id), ["x"]);
+  assert.deepEqual(told, [["conversation", { conversation: { id: "n" }, shown: false }]]);
+});
+
+test("after a reconnect every answer goes on from its last event", () => {
+  const { session, sent } = setUp({ messages: [question("q"), answer("a", "q", live)] });
+  session.receive(tokens(1, 4, "Hell"));
+  session.resume();
+  assert.deepEqual(sent, [{ type: "open", conversation: "c" }, subscribe(4)]);
+});
+
+test("a stop that was lost with the connection is asked for again", () => {
+  const { session, sent } = setUp({ messages: [question("q"), answer("a", "q", live)] });
+  session.stop();
+  session.resume();
+  assert.deepEqual(sent.filter(({ type }) => type === "stop"), [{ type: "stop", message: "a" }, { type: "stop", message: "a" }]);
+});
+
+test("frames after a gap ask once for what is missing", () => {
+  const { session, sent, names } = setUp({ messages: [question("q"), answer("a", "q", live)] });
+  session.receive(tokens(3, 3, "x"));
+  session.receive(tokens(4, 4, "y"));
+  assert.deepEqual(sent, [subscribe(0)]);
+  session.receive(tokens(1, 4, "abxy"));
+  assert.equal(session.thread.get("a").text, "abxy");
+  assert.deepEqual(names(), ["message"]);
+});
+
+test("an end whose length does not fit even after asking again is read from the database", async () => {
+  const stored = [question("q"), answer("a", "q", { text: "Hello", generation: "g" })];
+  const { session, sent } = setUp({ messages: [question("q"), answer("a", "q", live)], stored });
+  session.receive(tokens(1, 1, "Hell"));
+  session.receive(end(2, 5));
+  session.receive(end(2, 5));
+  await new Promise(setImmediate);
+  assert.deepEqual(sent, [subscribe(1)]);
+  assert.deepEqual([session.thread.get("a").text, session.thread.get("a").state], ["Hello", "done"]);
+});
+
+test("growing text is told apart from a change of state", () => {
+  const { session, names } = setUp({ messages: [question("q"), answer("a", "q", live)] });
+  session.receive(tokens(1, 1, "a"));
+  session.receive(tokens(2, 2, "b"));
+  session.receive(end(3, 2));
+  assert.deepEqual(names(), ["message", "text", "message"]);
+});
+
+test("a turn written in another tab is shown and followed", () => {
+  const { session, sent } = setUp({ messages: [question("p"), answer("o", "p")] });
+  session.receive({ type: "message", conversation: "c", messages: [question("q", "o"), answer("a", "q", live)] });
+  assert.deepEqual(session.thread.messages.map(({ id }) => id), ["p", "o", "q", "a"]);
+  assert.deepEqual(sent, [subscribe(0)]);
+});
+
+test("a turn on a branch that is not shown brings the page up to date", async () => {
+  const stored = [question("p"), answer("z", "p")];
+  const { session } = setUp({ messages: [question("p")], stored });
+  session.receive({ type: "message", conversation: "c", messages: [question("q", "elsewhere")] });
+  await new Promise(setImmediate);
+  assert.deepEqual(session.thread.messages.map(({ id }) => id), ["p", "z"]);
+});
+
+test("what happened while the connection was down is read anew", async () => {
+  const stored = [question("p"), answer("o", "p"), question("q", "o"), answer("a", "q", { text: "Yes" })];
+  const { session } = setUp({ messages: [question("p"), answer("o", "p")], stored });
+  session.receive({ type: "opened", conversation: "c", leaf: "a", title: "T" });
+  await new Promise(setImmediate);
+  assert.equal(session.thread.leaf.text, "Yes");
+});
+
+test("switching the branch asks the server and shows what it says", async () => {
+  const stored = [question("q"), answer("b", "q", { siblings: ["a", "b"], text: "Other" })];
+  const { session, sent } = setUp({ messages: [question("q"), answer("a", "q", { siblings: ["a", "b"] })], stored });
+  await session.show("b");
+  assert.deepEqual(sent, [{ path: "conversations/c/", leaf: "b" }]);
+  assert.equal(session.thread.leaf.text, "Other");
+});
