@@ -20,6 +20,8 @@ from torch import Tensor
 from inference.engine.sequence import Sequence
 
 FIRST_TOP_P_CANDIDATES = 256
+NARROW = 1024  # tokens kept; up to here they are picked out of the vocabulary first
+GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 
 
 def sample(logits: Tensor, seqs: Rows[Sequence]) -> list[int]:
@@ -36,26 +38,24 @@ def sample(logits: Tensor, seqs: Rows[Sequence]) -> list[int]:
 def _draw(logits: Tensor, seqs: Rows[Sequence]) -> Tensor:
     params = [seq.params for seq in seqs]
     logits = logits / _column([p.temperature for p in params], logits)
-    logits = _keep_top_k(logits, [p.top_k for p in params])
-    probs = logits.softmax(dim=-1)
+    probs = _keep_top_k(logits, [p.top_k for p in params]).softmax(dim=-1)
     floor = torch.maximum(
         _top_p_floor(probs, [p.top_p for p in params]),
         probs.amax(-1, keepdim=True) * _column([p.min_p for p in params], probs),
     )
-    return _invert(probs.masked_fill(probs < floor, 0.0), uniforms(seqs))
+    return _invert(probs.masked_fill_(probs < floor, 0.0), uniforms(seqs))
 
 
 def _keep_top_k(logits: Tensor, top_k: list[int]) -> Tensor:
-    """Everything below a row's k-th highest logit becomes -inf; ties with it stay."""
-    vocabulary = logits.shape[-1]
-    limits = [k if 0 < k < vocabulary else vocabulary for k in top_k]
-    bounded = [k for k in limits if k < vocabulary]
-    if not bounded:
-        return logits
-    best = logits.topk(max(bounded)).values
-    kth = best.gather(1, _indices([min(k, max(bounded)) - 1 for k in limits], logits))
-    off = _indices([k == vocabulary for k in limits], logits).bool()
-    return logits.masked_fill((logits < kth) & ~off, float("-inf"))
+    """Set everything below a row's k-th highest logit to -inf, in place; ties with it stay."""
+    limited = [row for row, k in enumerate(top_k) if 0 < k < logits.shape[-1]]
+    if limited:
+        ranks = [top_k[row] - 1 for row in limited]
+        best = logits.topk(max(ranks) + 1).values
+        kth = logits.new_full((len(logits), 1), float("-inf"))
+        kth[limited, 0] = best[limited, ranks]
+        logits.masked_fill_(logits < kth, float("-inf"))
+    return logits
 
 
 def _top_p_floor(probs: Tensor, top_p: list[float]) -> Tensor:
@@ -82,18 +82,27 @@ def _nucleus_floor(probs: Tensor, top_p: Tensor) -> Tensor:
 
 
 def _invert(weights: Tensor, points: npt.NDArray[np.float64]) -> Tensor:
-    """The index at which the running sum of ``weights`` [S, V] passes ``points`` [S] of its total."""
+    """The token at which the running sum of ``weights`` [S, V] passes ``points`` [S] of its total."""
+    kept = int(weights.count_nonzero(dim=-1).max())
+    if kept > NARROW:
+        return _pass(weights, points).squeeze(1)
+    # The same sums, since zeros add nothing, at a fraction of the work.
+    token_ids = weights.topk(kept).indices.sort(dim=-1).values
+    return token_ids.gather(1, _pass(weights.gather(1, token_ids), points)).squeeze(1)
+
+
+def _pass(weights: Tensor, points: npt.NDArray[np.float64]) -> Tensor:
     sums = weights.cumsum(-1, dtype=torch.float64)
     targets = torch.from_numpy(points).to(sums.device).unsqueeze(1) * sums[:, -1:]
-    return torch.searchsorted(sums, targets, right=True).squeeze(1)
+    # A row of NaN passes nowhere; it only has to stay in range, since ``sample`` reports it.
+    return torch.searchsorted(sums, targets, right=True).clamp_(max=weights.shape[-1] - 1)
 
 
 def uniforms(seqs: Rows[Sequence]) -> npt.NDArray[np.float64]:
-    """[S] numbers in [0, 1) from (seed, tokens written): two rounds of SplitMix64's finalizer."""
-    mask = (1 << 64) - 1
-    seeds = np.array([seq.seed & mask for seq in seqs], dtype=np.uint64)
-    steps = np.array([seq.num_output for seq in seqs], dtype=np.uint64)
-    mixed = _mix(_mix(seeds) + steps * np.uint64(0x9E3779B97F4A7C15))
+    """[S] numbers in [0, 1) from (seed, tokens written): SplitMix64's, from a start that hashes the seed."""
+    seeds = np.array([seq.seed % (1 << 64) for seq in seqs], dtype=np.uint64)
+    steps = np.array([seq.num_output + 1 for seq in seqs], dtype=np.uint64)
+    mixed = _mix(_mix(seeds + GOLDEN_RATIO) + steps * GOLDEN_RATIO)
     # 48 bits: the product with the total can then not round up to the total itself.
     return (mixed >> np.uint64(16)).astype(np.float64) / 2.0**48
 
@@ -106,7 +115,3 @@ def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 def _column(values: list[float], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device).unsqueeze(1)
-
-
-def _indices(values: Rows[int], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=torch.int64, device=like.device).unsqueeze(1)

@@ -1,0 +1,125 @@
+"""Draws have the right support and the right distribution, and depend on their own sequence only."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from inference.engine.sampler import sample, uniforms
+from inference.engine.sampling_params import SamplingParams
+from inference.engine.sequence import Sequence
+
+DRAWS = 20_000
+
+
+def make_sequence(seed: int = 0, written: int = 0, **params: Any) -> Sequence:
+    tokens = array("i", [1] * (1 + written))
+    return Sequence("r", tokens, 1, SamplingParams(**params), seed, 1000, (0, 0.0, 0))
+
+
+def draw(logits: list[float], **params: Any) -> np.ndarray[Any, Any]:
+    """Counts of ``DRAWS`` draws with as many seeds."""
+    seqs = [make_sequence(seed, **params) for seed in range(DRAWS)]
+    tokens = sample(torch.tensor(logits).expand(DRAWS, -1), seqs)
+    return np.bincount(tokens, minlength=len(logits))
+
+
+def chi_square(counts: np.ndarray[Any, Any], probs: np.ndarray[Any, Any]) -> float:
+    return float((((counts - DRAWS * probs) ** 2) / (DRAWS * probs)).sum())
+
+
+def softmax(logits: list[float]) -> np.ndarray[Any, Any]:
+    weights = np.exp(np.array(logits))
+    return weights / weights.sum()
+
+
+LOGITS = [2.0, 1.0, 0.5, 0.0, -1.0, -1.5, -2.0, -3.0]
+CHI_SQUARE_7_DF = 24.3  # exceeded by chance once in a thousand
+
+
+def test_temperature_zero_takes_the_highest_logit() -> None:
+    logits = torch.tensor([[0.0, 3.0, 1.0], [5.0, 3.0, 1.0]])
+    assert sample(logits, [make_sequence(temperature=0.0)] * 2) == [1, 0]
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.8])
+def test_draws_follow_the_softmax_at_the_temperature(temperature: float) -> None:
+    counts = draw(LOGITS, temperature=temperature)
+    expected = softmax([logit / temperature for logit in LOGITS])
+    assert chi_square(counts, expected) < CHI_SQUARE_7_DF
+
+
+def test_successive_tokens_of_one_seed_follow_the_softmax() -> None:
+    seqs = [make_sequence(seed=123, written=step % 1000) for step in range(1000)]
+    seqs += [make_sequence(seed=seed, written=step) for seed in range(19) for step in range(1000)]
+    tokens = sample(torch.tensor(LOGITS).expand(DRAWS, -1), seqs)
+    counts = np.bincount(tokens, minlength=len(LOGITS))
+    assert chi_square(counts, softmax(LOGITS)) < CHI_SQUARE_7_DF
+
+
+def test_top_k_keeps_the_k_highest_in_proportion() -> None:
+    shuffled = [LOGITS[i] for i in (3, 0, 7, 2, 5, 1, 6, 4)]
+    counts = draw(shuffled, top_k=3)
+    kept = [1, 5, 3]
+    assert set(np.flatnonzero(counts)) == set(kept)
+    expected = softmax([2.0, 1.0, 0.5])
+    assert np.allclose(counts[kept] / DRAWS, expected, atol=0.012)
+
+
+@pytest.mark.parametrize(("top_p", "kept"), [(0.1, 1), (0.54, 1), (0.55, 2), (0.74, 2), (0.75, 3), (0.999, 8)])
+def test_top_p_keeps_the_fewest_tokens_that_reach_it(top_p: float, kept: int) -> None:
+    # Cumulative probabilities of LOGITS: 0.546, 0.747, 0.869, 0.943, ...
+    assert list(np.flatnonzero(draw(LOGITS, top_p=top_p))) == list(range(kept))
+
+
+def test_top_p_counts_what_top_k_left() -> None:
+    # Of the three highest, the first has 0.629 and the first two 0.860 of the probability.
+    assert list(np.flatnonzero(draw(LOGITS, top_k=3, top_p=0.62))) == [0]
+    assert list(np.flatnonzero(draw(LOGITS, top_k=3, top_p=0.85))) == [0, 1]
+
+
+def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest() -> None:
+    # exp(-1) = 0.368, exp(-1.5) = 0.223, exp(-2) = 0.135 of the likeliest.
+    assert list(np.flatnonzero(draw(LOGITS, min_p=0.36))) == [0, 1]
+    assert list(np.flatnonzero(draw(LOGITS, min_p=0.2))) == [0, 1, 2]
+
+
+def test_top_p_is_exact_when_the_nucleus_is_wider_than_the_first_guess() -> None:
+    logits = torch.zeros(1, 5000)
+    logits[0, 4000:] = -20.0
+    seqs = [make_sequence(seed, top_p=0.99) for seed in range(3000)]
+    tokens = sample(logits.expand(3000, -1), seqs)
+    assert max(tokens) < 4000
+    assert len(set(tokens)) > 1500
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(12, 1000, generator=generator) * 3
+    choices = [{}, {"top_k": 5}, {"top_p": 0.5}, {"min_p": 0.1}, {"top_k": 50, "top_p": 0.9}, {"temperature": 0.0}]
+    seqs = [make_sequence(seed, seed, **choices[seed % len(choices)]) for seed in range(12)]
+    together = sample(logits, seqs)
+    assert together == [sample(logits[[row]], [seqs[row]])[0] for row in range(12)]
+    assert together[::-1] == sample(logits.flip(0), seqs[::-1])
+
+
+def test_a_row_that_is_not_finite_is_reported_and_spares_the_others() -> None:
+    logits = torch.tensor([[0.0, 9.0], [float("nan"), 1.0], [float("inf"), 1.0], [7.0, 0.0]])
+    greedy, drawn = make_sequence(temperature=0.0), make_sequence(top_k=1)
+    assert sample(logits, [greedy, drawn, greedy, drawn]) == [1, -1, -1, 0]
+
+
+def test_the_random_numbers_never_change() -> None:
+    # A worker of another version that resumes an answer must draw the same numbers.
+    numbers = uniforms([make_sequence(0, 0), make_sequence(0, 1), make_sequence(2**63 - 1, 5), make_sequence(-1, 0)])
+    assert [round(float(number), 12) for number in numbers] == [
+        0.652448486374,
+        0.701212109522,
+        0.585435248914,
+        0.36624209017,
+    ]
+    assert all(0 <= number < 1 for number in uniforms([make_sequence(seed) for seed in range(1000)]))
