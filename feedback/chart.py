@@ -59,7 +59,7 @@ class Chart:
     y_ticks: list[Tick]
     most: int
     largest: float
-    top: int = TOP
+    crowded: bool
     base: int = BASE
     height: int = HEIGHT
 
@@ -84,6 +84,7 @@ def draw_chart(period: Period, by_day: Mapping[date, Counts]) -> Chart:
         y_ticks=[Tick(_y(share / 100), f"{share}%") for share in (0, 25, 50, 75, 100)],
         most=most,
         largest=round(largest, 2),
+        crowded=largest < LARGEST,
     )
 
 

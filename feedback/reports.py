@@ -16,7 +16,7 @@ from .reasons import LABELS
 from .statistics import Share
 
 RANGES = (7, 28, 90)  # days
-COMMENTS = 20
+COMMENTS = 10
 EXCERPT = 200  # characters of the question
 
 

@@ -51,7 +51,7 @@ def days_due(*, days: int, now: datetime, last: datetime | None) -> set[date]:
     if last is None:
         earliest = Generation.objects.exclude(finished_at=None).order_by("finished_at").first()
         first = earliest.finished_at.astimezone(UTC).date() if earliest else today
-        return _days_from(first, today)
+        return _days_from(min(first, today), today)
     since = last - OVERLAP
     first = min(today - timedelta(days=days - 1), since.astimezone(UTC).date())
     return _days_from(first, today) | _older_days(since, _midnight(first))

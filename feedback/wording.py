@@ -98,4 +98,5 @@ def freshness(counted_at: datetime | None, every: timedelta, now: datetime) -> s
     if now > counted_at + 3 * every:
         day = "" if counted_at.date() == now.date() else f" on {day_name(counted_at.date())}"
         return f"{last}{day}. It should run {pace} and is late: the background worker may not be running."
-    return f"{last}. Next at {counted_at + every:%H:%M} UTC."
+    due = counted_at + every
+    return f"{last}. Next at {due:%H:%M} UTC." if due > now else f"{last}. Next any moment now."
