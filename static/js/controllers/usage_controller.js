@@ -17,9 +17,14 @@ export default class extends Controller {
 
   #draw(usage) {
     const share = usage.limit ? usage.used / usage.limit : 0;
-    this.wordsTarget.textContent = usageLine(usage);
+    this.wordsTarget.replaceChildren(...usageLine(usage).split(/(?<= · )/).map(unbroken));
     this.barTarget.hidden = usage.limit === null;
     this.barTarget.value = Math.min(1, share);
     this.barTarget.dataset.level = share >= HIGH ? "high" : "low";
   }
+}
+
+/** A part of the line that is not broken inside. */
+function unbroken(words) {
+  return Object.assign(document.createElement("span"), { className: "unbroken", textContent: words });
 }

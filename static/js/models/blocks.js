@@ -25,7 +25,7 @@ export function lineStart(source, line) {
 /**
  * Markdown that grows at its end. `feed(source)` returns the blocks that no later text can change (each once) and the
  * blocks that it still can. A block is settled when another has begun below it and that one's first line is complete:
- * until then "1" may yet become "1. item" and continue the list above.
+ * until then "1" may yet become "1. item" and continue the list above. `tidy` may change the end of what still grows.
  */
 export class GrowingMarkdown {
   #from = 0;
@@ -36,8 +36,8 @@ export class GrowingMarkdown {
     this.parse = parse;
   }
 
-  feed(source) {
-    const rest = source.slice(this.#from);
+  feed(source, tidy = (text) => text) {
+    const rest = tidy(source.slice(this.#from));
     const env = this.#copyOfEnv();
     const blocks = blocksOf(this.parse(rest, env));
     const cut = blocks.length > 1 ? lineStart(rest, blocks.at(-1)[0].map[0]) : 0;

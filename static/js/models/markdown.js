@@ -3,6 +3,7 @@ import MarkdownIt from "vendor/markdown-it";
 import { blocksOf, GrowingMarkdown } from "models/blocks";
 import { highlight } from "models/highlight";
 import { patch } from "models/patch";
+import { tidy } from "models/unfinished";
 
 const OUTWARD = "noopener noreferrer nofollow";
 const SAFE = {
@@ -48,22 +49,26 @@ export class MarkdownView {
     this.codeBox = codeBox;
   }
 
-  /** Show the source so far. */
+  /** Show the source so far, with the marks closed that are still open. */
   update(source) {
-    if (!source.startsWith(this.#source)) this.#reset();
-    this.#source = source;
-    const { settled, growing, env } = this.#growing.feed(source);
-    if (settled.length) this.#settle(this.#render(settled, env));
-    this.#tail = patchAll(this.element, this.#tail, this.#render(growing, env));
-    return env;
+    this.#show(source, tidy);
   }
 
   /** Show the whole source. It may still go on later, when an answer is continued. */
   finish(source) {
-    const { references } = this.update(source);
+    const { references } = this.#show(source);
     // A definition may stand below its use, which has been shown without it.
     if (Object.keys(references).length) this.#showAll(source);
     for (const node of this.#tail) this.#highlight(node);
+  }
+
+  #show(source, tidy) {
+    if (!source.startsWith(this.#source)) this.#reset();
+    this.#source = source;
+    const { settled, growing, env } = this.#growing.feed(source, tidy);
+    if (settled.length) this.#settle(this.#render(settled, env));
+    this.#tail = patchAll(this.element, this.#tail, this.#render(growing, env));
+    return env;
   }
 
   #reset() {

@@ -1,0 +1,35 @@
+const FENCE = /^ {0,3}(`{3,}|~{3,})/gm;
+// A last line that is nothing but markup so far: "-" would turn the line above into a heading, "``" is half a fence.
+const BARE_MARK = /(^|\n)[ \t]*(?:[-+*=_#>~`|]+|\d{1,9}[.)])[ \t]*$/;
+const HALF_LINK = /!?\[([^\]\n]*)\]\([^)\n]*$/;
+const MARK = /`+|\*{1,3}|~~/g;
+
+/**
+ * Markdown that is still being written, as it will most likely look: marks that were opened and not yet closed are closed,
+ * and those that have nothing after them yet are left out. For showing only.
+ */
+export function tidy(text) {
+  if ((text.match(FENCE) ?? []).length % 2 === 1) return text;
+  const whole = text.replace(BARE_MARK, "$1").replace(HALF_LINK, "$1");
+  const start = whole.lastIndexOf("\n\n") + 1;
+  return whole.slice(0, start) + closeMarks(whole.slice(start));
+}
+
+function closeMarks(paragraph) {
+  const open = []; // [mark, index after it]
+  for (const { 0: mark, index } of paragraph.matchAll(MARK)) {
+    const code = open.at(-1)?.[0].startsWith("`");
+    if (open.at(-1)?.[0] === mark) open.pop();
+    else if (!code && opens(paragraph, mark, index)) open.push([mark, index + mark.length]);
+  }
+  const empty = open.length > 0 && open.at(-1)[1] === paragraph.length;
+  const kept = empty ? paragraph.slice(0, -open.pop()[0].length) : paragraph;
+  const closers = open.map(([mark]) => mark).reverse().join("");
+  return closers ? kept.trimEnd() + closers : kept;
+}
+
+/** Code may begin anywhere; emphasis not before a space, which makes a star a bullet or a product. */
+function opens(paragraph, mark, index) {
+  const next = paragraph[index + mark.length];
+  return mark.startsWith("`") || next === undefined || !/\s/.test(next);
+}
