@@ -13,6 +13,7 @@ from inference.engine.attention import KVCache, LayerShape
 from inference.engine.batch import build_batch
 from inference.engine.config import EngineConfig
 from inference.engine.model import context_limit, inspect_layers, load_model, verify
+from inference.engine.packing import pack_linears
 from inference.engine.sampler import sample
 from inference.engine.sequence import Chunk
 
@@ -31,6 +32,7 @@ class ModelRunner:
         self.device = _device(config.device)
         progress(0.0, "Loading the weights")
         self.model = load_model(path, _dtype(config.dtype, self.device, path), self.device)
+        pack_linears(self.model)
         progress(0.8, "Checking the attention")
         shapes = inspect_layers(self.model)
         verify(self.model, shapes)
