@@ -2,6 +2,7 @@ import { Controller } from "vendor/stimulus";
 import { tooLong } from "models/phrases";
 import { codePoints } from "models/stream";
 
+const SIZES_ITSELF = CSS.supports("field-sizing", "content"); // else measured here, which costs a layout
 const SLOW = 400; // ms after which sending is worth a word
 
 /** The message box: Enter sends, Shift+Enter breaks the line, Send becomes Stop while an answer is written. */
@@ -74,7 +75,7 @@ export default class extends Controller {
 
   /** The page shows another conversation now: a new one was made, or the shown one deleted. */
   moved({ detail }) {
-    if (detail?.shown !== false) this.conversation = detail?.conversation.id ?? null;
+    if (detail.shown !== false) this.conversation = detail.conversation?.id ?? null;
   }
 
   #obstacle() {
@@ -95,6 +96,10 @@ export default class extends Controller {
   #draw() {
     this.sendTarget.ariaDisabled = Boolean(this.#obstacle());
     this.#say(tooLong(codePoints(this.inputTarget.value), this.limit));
+    if (!SIZES_ITSELF) this.#resize();
+  }
+
+  #resize() {
     this.inputTarget.style.height = "auto";
     this.inputTarget.style.height = `${this.inputTarget.scrollHeight}px`;
   }

@@ -10,11 +10,13 @@ export default class extends Controller {
   connect() {
     this.frame = null;
     if (this.assistant) this.view ??= new MarkdownView(this.bodyTarget, document.getElementById("code-box"));
-    this.draw();
+    if (this.element.early) this.timer = setTimeout(() => this.draw());
+    else this.draw();
   }
 
   disconnect() {
     cancelAnimationFrame(this.frame);
+    clearTimeout(this.timer);
   }
 
   get message() {

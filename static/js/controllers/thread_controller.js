@@ -1,5 +1,7 @@
 import { Controller } from "vendor/stimulus";
 
+const NEAR = 12; // messages at the end that are drawn before the first paint
+
 /** Keeps one article for each message of the shown branch, in order. */
 export default class extends Controller {
   static targets = ["list"];
@@ -35,16 +37,18 @@ export default class extends Controller {
   show(messages) {
     const wanted = new Set(messages.map(({ id }) => id));
     for (const [id, article] of this.articles) if (!wanted.has(id)) this.#drop(id, article);
-    for (const message of messages) this.#place(message);
+    messages.forEach((message, index) => this.#place(message, index < messages.length - NEAR));
   }
 
-  #place(message) {
+  /** `early` messages are far above the end, where the reader begins: they are drawn one by one, later. */
+  #place(message, early) {
     const known = this.articles.get(message.id);
     if (known) {
       known.message = message;
       return this.#tell(known);
     }
     const article = this.#build(message);
+    article.early = early;
     this.articles.set(message.id, article);
     this.listTarget.append(article);
   }
