@@ -75,6 +75,10 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     add_fieldsets = ((None, {"fields": ("email", "password1")}),)
     inlines = (MembershipInline, PreferencesInline)
 
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> tuple[Any, ...]:
+        """A new person first; memberships and preferences once they exist."""
+        return self.inlines if obj else ()
+
 
 admin.site.unregister(Group)
 
@@ -100,7 +104,14 @@ class MembershipAdmin(ModelAdmin):
 
 @admin.register(Plan)
 class PlanAdmin(ModelAdmin):
-    list_display = ("name", "requests_per_minute", "tokens_per_day", "concurrent_answers", "weight", "max_output_tokens")
+    list_display = (
+        "name",
+        "requests_per_minute",
+        "tokens_per_day",
+        "concurrent_answers",
+        "weight",
+        "max_output_tokens",
+    )
     search_fields = ("name", "code")
     fieldsets = (
         (None, {"fields": ("name", "code", "position")}),
@@ -121,7 +132,15 @@ class UsageDayAdmin(ReadOnlyAdmin):
 
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "tenant", "user", "model", "prompt_tokens", "cached_tokens", "output_tokens")
+    list_display = (
+        "created_at",
+        "tenant",
+        "user",
+        "model",
+        "prompt_tokens",
+        "cached_tokens",
+        "output_tokens",
+    )
     list_filter = ("model", "day")
     list_select_related = ("tenant", "user")
     search_fields = ("tenant__slug", "user__email", "generation_id")

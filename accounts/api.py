@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from .models import Preferences
+from .models import Preferences, User
 
 
 class PreferencesSerializer(serializers.ModelSerializer[Preferences]):
@@ -22,15 +22,20 @@ class PreferencesSerializer(serializers.ModelSerializer[Preferences]):
 class PreferencesView(APIView):
     @extend_schema(responses=PreferencesSerializer)
     def get(self, request: Request) -> Response:
-        return Response(PreferencesSerializer(request.user.preferences).data)
+        return Response(PreferencesSerializer(_preferences(request)).data)
 
     @extend_schema(request=PreferencesSerializer, responses=PreferencesSerializer)
     def patch(self, request: Request) -> Response:
         """Change any of the fields; the others stay."""
-        change = PreferencesSerializer(request.user.preferences, data=_without_nul(request.data), partial=True)
+        change = PreferencesSerializer(_preferences(request), data=_without_nul(request.data), partial=True)
         change.is_valid(raise_exception=True)
         change.save()
         return Response(change.data)
+
+
+def _preferences(request: Request) -> Preferences:
+    user: User = request.user  # type: ignore[assignment]  # the permission class lets nobody else in
+    return user.preferences
 
 
 def _without_nul(data: Any) -> Any:

@@ -13,7 +13,7 @@ from .models import Tenant
 def interface(request: HttpRequest) -> dict[str, Any]:
     """``theme``, ``brand``, ``workspace`` and, when a template asks for them, ``workspaces``."""
     membership = getattr(request, "membership", None)
-    user = getattr(request, "user", None)
+    user: Any = getattr(request, "user", None)
     known = bool(user and user.is_authenticated)
     return {
         "brand": settings.CHATAPP_BRAND,
@@ -24,4 +24,9 @@ def interface(request: HttpRequest) -> dict[str, Any]:
 
 
 def _workspace(tenant: Tenant) -> dict[str, str]:
-    return {"slug": tenant.slug, "name": tenant.name, "accent": tenant.accent, "url": tenant.get_absolute_url()}
+    return {
+        "slug": tenant.slug,
+        "name": tenant.name,
+        "accent": tenant.accent,
+        "url": tenant.get_absolute_url(),
+    }

@@ -19,13 +19,13 @@ class SignupForm(AllauthSignupForm):
 class LoginForm(AllauthLoginForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _label(self, login="email", password="current-password")
+        _label(self, login="email", password="current-password")  # noqa: S106
 
 
 def _label(form: Any, **autocomplete: str) -> None:
     """Name the fields "Email" and "Password", without placeholders that vanish when typing."""
     for name, token in autocomplete.items():
         field = form.fields[name]
-        field.label = "Email" if token == "email" else "Password"
+        field.label = "Email" if name in ("email", "login") else "Password"
         field.widget.attrs["autocomplete"] = token
         field.widget.attrs.pop("placeholder", None)

@@ -46,11 +46,19 @@ class TenantScopeMiddleware:
     def _enter_workspace(self, request: HttpRequest, slug: str) -> HttpResponseBase | None:
         api = request.path.startswith("/api/")
         if not request.user.is_authenticated:
-            return error_response(401, "not_authenticated", "Please log in first.") if api else redirect_to_login(request.get_full_path())
+            return (
+                error_response(401, "not_authenticated", "Please log in first.")
+                if api
+                else redirect_to_login(request.get_full_path())
+            )
         try:
             membership = get_membership(request.user, slug)
         except ChatappError as error:
-            return error_response(error.status, error.code, error.message) if api else render(request, "404.html", status=404)
+            return (
+                error_response(error.status, error.code, error.message)
+                if api
+                else render(request, "404.html", status=404)
+            )
         request.membership = membership  # type: ignore[attr-defined]
         enter_scope(membership.tenant_id)
         return None

@@ -30,11 +30,17 @@ def personalization(request: HttpRequest) -> HttpResponse:
 @login_required
 def usage(request: HttpRequest) -> HttpResponse:
     """Usage of one workspace: ``?workspace=slug``, or the person's first."""
-    tenants = Tenant.objects.of(request.user).select_related("plan")
+    user: User = request.user  # type: ignore[assignment]
+    tenants = Tenant.objects.of(user).select_related("plan")
     tenant = tenants.filter(slug=request.GET.get("workspace", "")).first() or tenants.first()
     context = _context(request)
     if tenant is not None:
-        context |= {"tenant": tenant, "plan": tenant.plan, "usage": read_usage(tenant), "days": usage_by_day(tenant)}
+        context |= {
+            "tenant": tenant,
+            "plan": tenant.plan,
+            "usage": read_usage(tenant),
+            "days": usage_by_day(tenant),
+        }
     return render(request, "accounts/settings_usage.html", context)
 
 
@@ -52,4 +58,8 @@ def _counts(row: UsageDay | None) -> dict[str, int | None]:
 def _context(request: HttpRequest) -> dict[str, Any]:
     user: User = request.user  # type: ignore[assignment]
     limit = Preferences.INSTRUCTIONS_LIMIT
-    return {"preferences": user.preferences, "limits": {"about": limit, "style": limit}, "models": models_json(read_stats())}
+    return {
+        "preferences": user.preferences,
+        "limits": {"about": limit, "style": limit},
+        "models": models_json(read_stats()),
+    }

@@ -14,5 +14,8 @@ http = get_asgi_application()
 from chatapp.routing import websocket_urlpatterns  # noqa: E402 (models must be loaded first)
 
 application = ProtocolTypeRouter(
-    {"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))}
+    {
+        "http": http,
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+    }
 )

@@ -1,14 +1,14 @@
 """Addresses. Wiring only."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from accounts import api as accounts_api
 from chatapp.conversations import views as conversation_views
 from chatapp.ops import views as ops_views
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("me/preferences/", accounts_api.PreferencesView.as_view(), name="preferences"),
     path("w/<slug:workspace>/", include("chatapp.conversations.api_urls")),
     path("w/<slug:workspace>/", include("feedback.api_urls")),

@@ -9,8 +9,9 @@ tenant jobs go in order of arrival. A lower band goes only when the band above i
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from .messages import Job
 
@@ -40,13 +41,13 @@ class FairQueue:
         jobs = self._waiting.setdefault(job.band, {}).setdefault(job.tenant, deque())
         (jobs.appendleft if first else jobs.append)(job)
 
-    def pop(self, fits: Callable[[Job], bool]) -> Job | None:
-        """The next job, charged for its prompt; None when none waits or the next one does not ``fit``.
+    def pop(self, room: float = math.inf) -> Job | None:
+        """The next job, charged for its prompt; None when none waits or its prompt is over ``room`` tokens.
 
         A job that does not fit holds the line: smaller ones behind it must not starve it.
         """
         job = next(self._in_order(dict(self._counters)), None)
-        if job is None or not fits(job):
+        if job is None or job.prompt_tokens > room:
             return None
         self.remove(job.id)
         self._floor = self.counter(job.tenant)

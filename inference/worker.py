@@ -85,7 +85,12 @@ class Worker:
         except Exception as error:
             self._tell_failure(error)
             return
-        self._tell("ready", model_revision=self._engine.revision, context_length=self._engine.context_length, progress=1.0)
+        self._tell(
+            "ready",
+            model_revision=self._engine.revision,
+            context_length=self._engine.context_length,
+            progress=1.0,
+        )
         while not self._stopping.is_set():
             self._turn()
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 
 import pytest
 from django.test import Client
 
-from accounts.models import Membership
+from accounts.models import Membership, Plan
 from accounts.scoping import current_scope, enter_scope
 from chatapp.common import transport as transport_module
 from inference.messages import WorkerReport
 from inference.transport import MemoryTransport
 from tests.factories import MembershipFactory
 from tests.hand import HandWorker
-
 
 
 @pytest.hookimpl(trylast=True)
@@ -48,7 +48,18 @@ def transport() -> Iterator[MemoryTransport]:
 def report_ready(memory: MemoryTransport, name: str = "w1", model: str = "test") -> None:
     import time
 
-    memory.renew(name, WorkerReport(name, "ready", model=model, model_revision="r1", context_length=4096, at=time.time()))
+    memory.renew(
+        name,
+        WorkerReport(name, "ready", model=model, model_revision="r1", context_length=4096, at=time.time()),
+    )
+
+
+@pytest.fixture
+def free_plan(db: None) -> Plan:
+    """The plan of new people, as its migration makes it; a test that flushes the tables takes it away."""
+    plans = importlib.import_module("accounts.migrations.0002_plans").PLANS
+    fields = next(fields for fields in plans if fields["code"] == "free")
+    return Plan.objects.get_or_create(code="free", defaults=fields)[0]
 
 
 @pytest.fixture

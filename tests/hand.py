@@ -27,7 +27,17 @@ class HandWorker:
 
     def start(self, job: Job, prompt_tokens: int = 10) -> None:
         self._publish(
-            job, Started(self._next(job), self.name, "test", "r1", prompt_tokens, seed=7, sampling={"top_k": 1}, at=job.submitted_at + 0.25)
+            job,
+            Started(
+                self._next(job),
+                self.name,
+                "test",
+                "r1",
+                prompt_tokens,
+                seed=7,
+                sampling={"top_k": 1},
+                at=job.submitted_at + 0.25,
+            ),
         )
 
     def write(self, job: Job, *pieces: str) -> None:

@@ -41,13 +41,12 @@ def start_postgresql() -> str:
         shutil.chown(folder, "postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
     data = folder / "data"
-    run = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder}
-    subprocess.run([*as_user, programs / "initdb", "-D", data, "-U", "chatapp", "--auth=trust", "-E", "UTF8"], **run)
+    _run(folder, *as_user, programs / "initdb", "-D", data, "-U", "chatapp", "--auth=trust", "-E", "UTF8")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off"
     options += " -c full_page_writes=off -c max_connections=200"
     command = [*as_user, programs / "pg_ctl", "-D", data, "-l", folder / "log", "-w"]
-    subprocess.run([*command, "-o", options, "start"], **run)
-    _at_end(lambda: subprocess.run([*command, "-m", "immediate", "stop"], **run), folder)
+    _run(folder, *command, "-o", options, "start")
+    _at_end(lambda: _run(folder, *command, "-m", "immediate", "stop"), folder)
     return f"postgresql://chatapp@127.0.0.1:{port}/chatapp"
 
 
@@ -75,6 +74,10 @@ def _postgresql_programs() -> Path:
     if not found and on_path is None:
         raise RuntimeError("PostgreSQL is not installed: `make services` installs it, or `apt-get install postgresql`.")
     return found[-1].parent if found else Path(str(on_path)).parent
+
+
+def _run(folder: Path, *command: object) -> None:
+    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
 
 def _wait_for(port: int) -> None:

@@ -74,7 +74,9 @@ class Tenant(models.Model):
     plan = models.ForeignKey("accounts.Plan", on_delete=models.PROTECT, related_name="tenants")
     personal = models.BooleanField(default=False)
     accent = models.CharField(
-        max_length=7, blank=True, validators=[RegexValidator(r"^#[0-9a-fA-F]{6}$", "Write a colour as #rrggbb.")]
+        max_length=7,
+        blank=True,
+        validators=[RegexValidator(r"^#[0-9a-fA-F]{6}$", "Write a colour as #rrggbb.")],
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

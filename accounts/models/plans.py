@@ -18,7 +18,9 @@ class Plan(models.Model):
 
     code = models.SlugField(unique=True, max_length=20)
     name = models.CharField(max_length=40)
-    position = models.PositiveSmallIntegerField(default=0, help_text="Where it stands in a list; the lowest is shed first.")
+    position = models.PositiveSmallIntegerField(
+        default=0, help_text="Where it stands in a list; the lowest is shed first."
+    )
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_day = models.PositiveIntegerField(null=True, blank=True, help_text="Prompt and answer, per workspace.")
     concurrent_answers = models.PositiveSmallIntegerField(default=2, help_text="Answers being written at once.")

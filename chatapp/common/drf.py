@@ -43,7 +43,7 @@ def _as_chatapp_error(exc: Exception) -> ChatappError | None:
     if isinstance(exc, exceptions.ValidationError):
         return BadRequest(fields=_fields(exc.detail))
     if isinstance(exc, exceptions.Throttled):
-        return RateLimited(retry_after=int(exc.wait or 1))
+        return RateLimited(retry_after=int(getattr(exc, "wait", None) or 1))
     return _other_api_error(exc)
 
 

@@ -17,7 +17,9 @@ QUIET = ("/static/", "/healthz", "/readyz", "/metrics")
 
 
 @sync_and_async_middleware
-def request_log(get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
+def request_log(
+    get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]],
+) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
     """One log line a request, and an id on it that the response carries as ``X-Request-ID``."""
 
     def finish(request: HttpRequest, response: HttpResponseBase, request_id: str, started: float) -> HttpResponseBase:

@@ -50,4 +50,12 @@ def label(worker: WorkerReport) -> str:
 
 
 def _absent() -> dict[str, Any]:
-    return {"state": "absent", "name": "", "label": "", "demo": False, "progress": 0.0, "detail": "", "error": None}
+    return {
+        "state": "absent",
+        "name": "",
+        "label": "",
+        "demo": False,
+        "progress": 0.0,
+        "detail": "",
+        "error": None,
+    }

@@ -46,7 +46,11 @@ class Conversation(TenantModel):
     class Meta(TenantModel.Meta):
         ordering = ("-updated_at",)
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["tenant", "user", "-updated_at"], condition=Q(deleted_at=None), name="conversation_list")
+            models.Index(
+                fields=["tenant", "user", "-updated_at"],
+                condition=Q(deleted_at=None),
+                name="conversation_list",
+            )
         ]
 
     def __str__(self) -> str:
@@ -73,7 +77,7 @@ class Conversation(TenantModel):
         self.save(update_fields=["leaf", "updated_at"])
 
 
-class Message(TenantModel):
+class Message(TenantModel):  # type: ignore[django-manager-missing]  # its runs are related by name, from below
     """One turn. A user's message is ``done`` at once; an answer goes through the other states."""
 
     class Role(models.TextChoices):
@@ -119,7 +123,7 @@ class Message(TenantModel):
         )
 
     def __str__(self) -> str:
-        return f"{self.role}: {self.text[:60]}"
+        return f"{self.role} {self.pk}"  # without its text: the admin shows this to platform staff
 
     @property
     def live(self) -> bool:
@@ -128,7 +132,9 @@ class Message(TenantModel):
 
     def turns(self) -> list[Turn]:
         """The conversation before this message, oldest first. Two queries, however long it is."""
-        return [Turn(message.role, message.text) for message in branch(self.conversation.messages.all(), self.parent_id)]
+        return [
+            Turn(message.role, message.text) for message in branch(self.conversation.messages.all(), self.parent_id)
+        ]
 
     def set_live(self, state: str) -> None:
         """Queued or streaming; never back from an end."""

@@ -11,9 +11,9 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import Membership
 from chatapp.common.errors import AlreadyAnswering, BadRequest, MessageTooLong, NothingToContinue
+from chatapp.common.transport import get_transport
 from chatapp.generation.models import Generation
 from chatapp.generation.services import choose_model, start_answer
-from chatapp.common.transport import get_transport
 
 from .models import Conversation, Message
 from .permissions import get_answer, get_conversation, get_message
@@ -152,7 +152,12 @@ def _write(conversation: Conversation, role: str, parent: Message | None, **fiel
 
 
 def _start(
-    membership: Membership, answer: Message, key: UUID, model: str, question: Message | None = None, new: bool = False
+    membership: Membership,
+    answer: Message,
+    key: UUID,
+    model: str,
+    question: Message | None = None,
+    new: bool = False,
 ) -> Accepted:
     model = choose_model(model, membership.user.preferences.default_model)
     generation = start_answer(tenant=membership.tenant, user=membership.user, message=answer, key=key, model=model)

@@ -11,9 +11,9 @@ from channels.db import database_sync_to_async
 
 from accounts.models import Membership
 from chatapp.common.errors import NotFound
+from chatapp.common.transport import get_transport
 from chatapp.generation.models import Generation
 from chatapp.generation.services import finish_generation, mark_started
-from chatapp.common.transport import get_transport
 from inference.errors import LogExpired, UnknownGeneration
 from inference.messages import Ended, Event, Started, Text
 
@@ -119,7 +119,9 @@ class AnswerStream:
         return self._load()[0]
 
     async def _resync(self, message: Message) -> None:
-        await self._send({"type": "resync", **self._names, "seq": self._seq, "text": message.text, **self._fate(message)})
+        await self._send(
+            {"type": "resync", **self._names, "seq": self._seq, "text": message.text, **self._fate(message)}
+        )
 
     def _fate(self, message: Message) -> Frame:
         error = {"code": message.error_code, "message": message.error_message} if message.error_code else None

@@ -8,10 +8,10 @@ from uuid import UUID
 from celery import shared_task
 
 from accounts.scoping import tenant_scope
+from chatapp.common.transport import get_transport, send_hint
 from chatapp.generation.models import Generation
 from chatapp.generation.outcomes import Outcome, read_outcome
 from chatapp.generation.services import finish_generation, start_title
-from chatapp.common.transport import get_transport, send_hint
 
 from .models import Message
 
@@ -28,7 +28,11 @@ def title_conversation(tenant_id: str, message_id: str) -> None:
             return
         title = clean_title(_write_title(message))
         if title and message.conversation.rename(title, by_hand=False):
-            event = {"type": "conversation.titled", "conversation": str(message.conversation_id), "title": title}
+            event = {
+                "type": "conversation.titled",
+                "conversation": str(message.conversation_id),
+                "title": title,
+            }
             send_hint(f"conversation.{message.conversation_id}", event)
 
 
@@ -53,6 +57,6 @@ def _wait(generation: Generation) -> Outcome:
             break
         time.sleep(POLL_SECONDS)
     if outcome.ended is None:
-        get_transport().cancel(str(generation.pk))
+        get_transport().cancel(str(generation.pk))  # one that runs ends within a step; the sweep then finds it
     finish_generation(generation_id=generation.pk)
     return outcome

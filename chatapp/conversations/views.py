@@ -82,13 +82,15 @@ def group_by_day(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Newest first, under Today, Yesterday, the last days, then by month. ``at`` is an aware time."""
     today = timezone.localdate()
 
+    week, month = 7, 30
+
     def label(item: dict[str, Any]) -> str:
         day = timezone.localdate(item["at"])
         age = (today - day).days
         if age <= 1:
             return "Today" if age <= 0 else "Yesterday"
-        if age <= 30:
-            return "Previous 7 days" if age <= 7 else "Previous 30 days"
+        if age <= month:
+            return "Previous 7 days" if age <= week else "Previous 30 days"
         return day.strftime("%B %Y")
 
     return [{"label": name, "conversations": list(group)} for name, group in groupby(items, label)]

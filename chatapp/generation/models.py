@@ -81,6 +81,7 @@ class Generation(TenantModel):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["created_at"], condition=Q(finished_at=None), name="unfinished_generations"),
             models.Index(fields=["tenant"], condition=Q(finished_at=None, kind="answer"), name="running_answers"),
+            models.Index(fields=["finished_at"], condition=Q(kind="answer"), name="answers_by_end"),
         ]
 
     def __str__(self) -> str:

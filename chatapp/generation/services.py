@@ -13,13 +13,13 @@ from django.utils import timezone
 from accounts.models import LedgerEntry, Tenant, UsageDay, User
 from accounts.quotas import check_concurrency, check_rate, reserve_tokens
 from chatapp.common.errors import ModelNotFound, NoWorker
+from chatapp.common.transport import get_transport
 from inference.errors import TransportUnavailable
 from inference.messages import BATCH, ChatMessage, Job, Sampling, Started, WorkerReport
 
 from . import prompts
 from .models import Generation
 from .outcomes import Outcome, read_outcome
-from chatapp.common.transport import get_transport
 
 TITLE_TOKENS = 16
 
@@ -197,7 +197,10 @@ def _record_how(generation: Generation, outcome: Outcome) -> None:
     if ended := outcome.ended:
         generation.finish_reason, generation.error_code = ended.reason, ended.error_code[:40]
         generation.output_tokens, generation.cached_tokens = ended.output_tokens, ended.cached_tokens
-        generation.prefill_ms, generation.decode_ms = _milliseconds(ended.prefill_seconds), _milliseconds(ended.decode_seconds)
+        generation.prefill_ms, generation.decode_ms = (
+            _milliseconds(ended.prefill_seconds),
+            _milliseconds(ended.decode_seconds),
+        )
     generation.save()
 
 

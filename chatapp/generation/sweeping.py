@@ -8,13 +8,13 @@ from datetime import timedelta
 import structlog
 from django.utils import timezone
 
+from chatapp.common.transport import get_transport
 from inference.errors import TransportUnavailable, UnknownGeneration
 from inference.messages import Ended
 
 from .models import Generation
 from .outcomes import read_outcome
 from .services import build_job, finish_generation, mark_started, record_outcome
-from chatapp.common.transport import get_transport
 
 logger = structlog.get_logger(__name__)
 

@@ -7,6 +7,7 @@ date, ``Embedded.run`` serves until it is told to stop.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from datetime import timedelta
 from typing import Any
 
 from channels.layers import get_channel_layer
+from channels.routing import get_default_application
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -33,7 +35,7 @@ from inference.transport.journal import Journal
 from .engine_options import EngineOptions
 
 WORKER = "embedded"
-STOP_SECONDS = 3.0  # for Celery to finish; the whole stop is promised within five
+STOP_SECONDS = 2.5  # for Celery to finish; the whole stop is promised within five
 HEARTBEAT_SECONDS = 3600.0  # the engine lives in this process: it cannot be lost without it
 
 Say = Callable[[str], None]
@@ -70,6 +72,7 @@ class Embedded:
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM. Every child has ended when this returns."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end as KeyboardInterrupt
         install_transport(self._transport)
         self._report("starting", "Starting")
         self._recover()
@@ -78,12 +81,15 @@ class Embedded:
         threading.Thread(target=self._tell_progress, name="progress", daemon=True).start()
         try:
             (run_uvicorn if self._server == "uvicorn" else run_daphne)(self._host, self._port, self._open_socket)
+        except KeyboardInterrupt:
+            pass  # the server has closed its connections and passed the signal on
         finally:
             self._say("Stopping")
             self._stopped.set()
             if self._worker is not None:
                 self._worker.stop()
             stop_celery(celery)
+            gc.freeze()  # torch leaves millions of objects that a last collection need not look at
 
     def _recover(self) -> None:
         """What a killed process left: written answers are saved, waiting ones are queued again."""
@@ -106,7 +112,11 @@ class Embedded:
 
             self._report("loading", "Loading torch")
             self._worker = Worker(
-                self._transport, self._engine.load, name=WORKER, model=self._engine.model, demo=self._engine.demo
+                self._transport,
+                self._engine.load,
+                name=WORKER,
+                model=self._engine.model,
+                demo=self._engine.demo,
             )
             self._worker.run()
         except Exception as error:
@@ -156,31 +166,53 @@ def run_uvicorn(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLo
         on_loop(asyncio.get_running_loop())
         await uvicorn.Server(config).serve()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve())
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(serve())
 
 
 def run_daphne(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLoop], None]) -> None:
     from daphne.endpoints import build_endpoint_description_strings
     from daphne.server import Server, twisted_loop
 
-    from chatapp.asgi import application
-
     on_loop(twisted_loop)
-    Server(application, endpoints=build_endpoint_description_strings(host=host, port=port)).run()
+    Server(get_default_application(), endpoints=build_endpoint_description_strings(host=host, port=port)).run()
 
 
 def start_celery() -> subprocess.Popen[bytes]:
     """A worker with beat, in a session of its own so that Ctrl-C reaches it through us."""
     for folder in ("queue", "control"):
         (settings.VAR_DIR / "celery" / folder).mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--beat", "--pool", "threads"]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "--quiet",
+        "-A",
+        "chatapp",
+        "worker",
+        "--beat",
+        "--pool",
+        "threads",
+    ]
     command += ["--concurrency", "2", "--schedule", str(settings.VAR_DIR / "celery" / "schedule")]
-    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.LOG_LEVEL]
+    command += [
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        "--loglevel",
+        settings.LOG_LEVEL,
+    ]
     # The queue is a folder of ours, so Celery's warning about root and messages from strangers says nothing here.
-    environment = os.environ | {"PYTHONWARNINGS": "ignore::RuntimeWarning:celery.platforms,ignore:You're running the worker"}
+    environment = os.environ | {
+        "PYTHONWARNINGS": "ignore::RuntimeWarning:celery.platforms,ignore:You're running the worker"
+    }
     return subprocess.Popen(
-        command, env=environment, cwd=settings.BASE_DIR, start_new_session=True, preexec_fn=_die_with_parent
+        command,
+        env=environment,
+        cwd=settings.BASE_DIR,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 (no other thread runs yet)
     )
 
 

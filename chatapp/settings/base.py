@@ -167,31 +167,71 @@ UNFOLD = {
             {
                 "title": "People",
                 "items": [
-                    {"title": "Users", "icon": "person", "link": reverse_lazy("admin:accounts_user_changelist")},
-                    {"title": "Workspaces", "icon": "apartment", "link": reverse_lazy("admin:accounts_tenant_changelist")},
-                    {"title": "Members", "icon": "group", "link": reverse_lazy("admin:accounts_membership_changelist")},
+                    {
+                        "title": "Users",
+                        "icon": "person",
+                        "link": reverse_lazy("admin:accounts_user_changelist"),
+                    },
+                    {
+                        "title": "Workspaces",
+                        "icon": "apartment",
+                        "link": reverse_lazy("admin:accounts_tenant_changelist"),
+                    },
+                    {
+                        "title": "Members",
+                        "icon": "group",
+                        "link": reverse_lazy("admin:accounts_membership_changelist"),
+                    },
                 ],
             },
             {
                 "title": "Plans and usage",
                 "items": [
-                    {"title": "Plans", "icon": "sell", "link": reverse_lazy("admin:accounts_plan_changelist")},
-                    {"title": "Usage by day", "icon": "bar_chart", "link": reverse_lazy("admin:accounts_usageday_changelist")},
-                    {"title": "Ledger", "icon": "receipt_long", "link": reverse_lazy("admin:accounts_ledgerentry_changelist")},
+                    {
+                        "title": "Plans",
+                        "icon": "sell",
+                        "link": reverse_lazy("admin:accounts_plan_changelist"),
+                    },
+                    {
+                        "title": "Usage by day",
+                        "icon": "bar_chart",
+                        "link": reverse_lazy("admin:accounts_usageday_changelist"),
+                    },
+                    {
+                        "title": "Ledger",
+                        "icon": "receipt_long",
+                        "link": reverse_lazy("admin:accounts_ledgerentry_changelist"),
+                    },
                 ],
             },
             {
                 "title": "Chat",
                 "items": [
-                    {"title": "Conversations", "icon": "forum", "link": reverse_lazy("admin:conversations_conversation_changelist")},
-                    {"title": "Generations", "icon": "bolt", "link": reverse_lazy("admin:generation_generation_changelist")},
+                    {
+                        "title": "Conversations",
+                        "icon": "forum",
+                        "link": reverse_lazy("admin:conversations_conversation_changelist"),
+                    },
+                    {
+                        "title": "Generations",
+                        "icon": "bolt",
+                        "link": reverse_lazy("admin:generation_generation_changelist"),
+                    },
                 ],
             },
             {
                 "title": "Feedback",
                 "items": [
-                    {"title": "Ratings", "icon": "thumb_up", "link": reverse_lazy("admin:feedback_rating_changelist")},
-                    {"title": "Daily roll-ups", "icon": "table_chart", "link": reverse_lazy("admin:feedback_dailyrating_changelist")},
+                    {
+                        "title": "Ratings",
+                        "icon": "thumb_up",
+                        "link": reverse_lazy("admin:feedback_rating_changelist"),
+                    },
+                    {
+                        "title": "Daily roll-ups",
+                        "icon": "table_chart",
+                        "link": reverse_lazy("admin:feedback_dailyrating_changelist"),
+                    },
                 ],
             },
         ],

@@ -20,7 +20,9 @@ from .memory import MemoryTransport
 POLL_SECONDS = 0.1
 
 
-def serve_local(path: Path, key: bytes, transport: MemoryTransport, hint: Callable[[str, dict[str, Any]], None]) -> None:
+def serve_local(
+    path: Path, key: bytes, transport: MemoryTransport, hint: Callable[[str, dict[str, Any]], None]
+) -> None:
     """Offer ``transport`` and ``hint`` at the socket ``path``, from a daemon thread, until the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)

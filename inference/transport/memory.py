@@ -7,6 +7,7 @@ survive a kill of the process: what was written is found again as an interrupted
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -175,7 +176,9 @@ class MemoryTransport:
         self._expire_leases()
         claims: list[Claim] = []
         while len(claims) < slots:
-            job = self._queue.pop(lambda job: job.prompt_tokens <= kv_tokens or not self._held.get(worker))
+            # A worker that holds nothing takes any job: what can never fit, its engine refuses by name.
+            room = kv_tokens if self._held.get(worker) else math.inf
+            job = self._queue.pop(room)
             if job is None:
                 break
             kv_tokens -= job.prompt_tokens
@@ -206,9 +209,17 @@ class MemoryTransport:
             self._queue.push(log.job, first=True)
         else:
             message = "The model stopped twice while writing this answer."
-            self._end_unheld(log, Ended(
-                seq, "failed", log_tokens(log.events), error_code="worker_lost", error_message=message, at=now
-            ))
+            self._end_unheld(
+                log,
+                Ended(
+                    seq,
+                    "failed",
+                    log_tokens(log.events),
+                    error_code="worker_lost",
+                    error_message=message,
+                    at=now,
+                ),
+            )
 
     def _end_unheld(self, log: _Log, event: Ended) -> None:
         """End a job no worker holds."""

@@ -19,14 +19,22 @@ def test_a_person_reads_defaults_and_changes_one_field_at_a_time(member, client_
     defaults = {"display_name": "", "theme": "auto", "default_model": "", "about": "", "style": ""}
     assert client.get(URL).json() == defaults
     assert patch(client, theme="dark").json() == {**defaults, "theme": "dark"}
-    assert patch(client, about="I teach maths.").json() == {**defaults, "theme": "dark", "about": "I teach maths."}
+    assert patch(client, about="I teach maths.").json() == {
+        **defaults,
+        "theme": "dark",
+        "about": "I teach maths.",
+    }
     assert Preferences.objects.get(user=member.user).about == "I teach maths."
 
 
 def test_bad_values_are_named_and_nothing_is_saved(member, client_of):
     response = patch(client_of(member), theme="purple", about="x" * 1501)
     error = response.json()["error"]
-    assert (response.status_code, error["code"], sorted(error["fields"])) == (400, "bad_request", ["about", "theme"])
+    assert (response.status_code, error["code"], sorted(error["fields"])) == (
+        400,
+        "bad_request",
+        ["about", "theme"],
+    )
     assert not Preferences.objects.exists()
 
 

@@ -7,7 +7,7 @@ from django.test import Client
 
 from accounts.models import Membership, Role, Tenant, User
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("free_plan")]
 PASSWORD = "a quiet green kettle"
 
 
@@ -21,7 +21,11 @@ def test_sign_up_makes_a_person_with_a_workspace_of_their_own():
     user = User.objects.get()
     membership = Membership.objects.get(user=user)
     assert (user.email, membership.role) == ("ana@example.com", Role.OWNER)
-    assert (membership.tenant.slug, membership.tenant.plan.code, membership.tenant.personal) == ("ana", "free", True)
+    assert (membership.tenant.slug, membership.tenant.plan.code, membership.tenant.personal) == (
+        "ana",
+        "free",
+        True,
+    )
     assert (response.status_code, response.url) == (302, "/")
     assert client.get("/").url == "/w/ana/chat/"
 

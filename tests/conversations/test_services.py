@@ -16,8 +16,8 @@ from chatapp.common.errors import (
     BadRequest,
     MessageTooLong,
     ModelNotFound,
-    NothingToContinue,
     NotFound,
+    NothingToContinue,
     NoWorker,
     QuotaExceeded,
     TooManyAnswers,
@@ -60,10 +60,19 @@ def nothing_written():
 def test_a_first_message_begins_a_conversation_and_queues_its_answer(member, send, transport):
     accepted = send("  Hello\x00 there  ")
     question, answer = Message.objects.order_by("created_at")
-    assert (question.text, question.role, question.state, question.parent) == ("Hello there", "user", "done", None)
+    assert (question.text, question.role, question.state, question.parent) == (
+        "Hello there",
+        "user",
+        "done",
+        None,
+    )
     assert (answer.role, answer.state, answer.text, answer.parent) == ("assistant", "queued", "", question)
     conversation = accepted.conversation
-    assert (conversation.title, conversation.leaf_id, conversation.user) == ("Hello there", answer.pk, member.user)
+    assert (conversation.title, conversation.leaf_id, conversation.user) == (
+        "Hello there",
+        answer.pk,
+        member.user,
+    )
     assert transport.position(str(accepted.generation.pk)).place == 1
 
 
@@ -213,9 +222,7 @@ def test_nobody_acts_on_somebody_elses_messages(member, stranger, send, hand):
         with pytest.raises(NotFound):
             stop_answer(membership=stranger, message_id=answer.pk)
         with pytest.raises(NotFound):
-            send_message(
-                membership=stranger, text="Hi", key=uuid.uuid4(), conversation_id=answer.conversation_id
-            )
+            send_message(membership=stranger, text="Hi", key=uuid.uuid4(), conversation_id=answer.conversation_id)
 
 
 def test_a_question_goes_below_an_answer_of_its_own_conversation(send, hand):

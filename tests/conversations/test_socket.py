@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
+from itertools import pairwise
 
 import orjson
 import pytest
@@ -25,7 +26,11 @@ class Tab:
     """One socket, as a page holds it."""
 
     def __init__(self, slug: str, cookie: str) -> None:
-        headers = [(b"cookie", f"sessionid={cookie}".encode()), (b"origin", b"http://testserver"), (b"host", b"testserver")]
+        headers = [
+            (b"cookie", f"sessionid={cookie}".encode()),
+            (b"origin", b"http://testserver"),
+            (b"host", b"testserver"),
+        ]
         self._socket = WebsocketCommunicator(application, f"/ws/w/{slug}/", headers)
 
     async def open(self) -> dict:
@@ -141,7 +146,7 @@ async def test_an_answer_streams_from_the_first_event_to_the_end(tab, work):
     tokens = [frame for frame in frames if frame["type"] == "tokens"]
     assert text_of(frames) == "One two three 🦊"
     assert (tokens[0]["first"], tokens[-1]["last"]) == (1, 4)
-    assert all(left["last"] + 1 == right["first"] for left, right in zip(tokens, tokens[1:], strict=False))
+    assert all(left["last"] + 1 == right["first"] for left, right in pairwise(tokens))
     states = [frame["state"] for frame in frames if frame["type"] == "state"]
     assert states[-1] == "streaming"
     end = frames[-1]
@@ -353,6 +358,9 @@ async def test_a_failing_model_is_shown_and_what_it_wrote_is_kept(tab, work):
     await work("write", job, "so far")
     await work("end", job, "failed", error_code="engine_error", error_message="The model failed.")
     end = await tab.one("end")
-    assert (end["state"], end["error"]) == ("failed", {"code": "engine_error", "message": "The model failed."})
+    assert (end["state"], end["error"]) == (
+        "failed",
+        {"code": "engine_error", "message": "The model failed."},
+    )
     saved = await stored(accepted["answer"]["id"])
     assert (saved.text, saved.can_continue, saved.error_code) == ("so far", True, "engine_error")

@@ -1,0 +1,226 @@
+"""The worker on a real engine and the real memory transport."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from inference.engine import LLMEngine
+from inference.errors import ModelNotFound
+from inference.messages import ChatMessage, Ended, Job, Sampling, Started, Text
+from inference.transport import MemoryTransport
+from inference.worker import Worker
+
+SAMPLING = Sampling(max_tokens=24, temperature=0.0)
+
+
+def job(job_id="g", *texts, sampling=SAMPLING, **fields):
+    messages = tuple(
+        ChatMessage("user" if n % 2 == 0 else "assistant", text) for n, text in enumerate(texts or ("the fox",))
+    )
+    return Job(job_id, "t", "m", messages, sampling, prompt_tokens=10, **fields)
+
+
+@pytest.fixture
+def transport():
+    return MemoryTransport(retention=3600)
+
+
+@pytest.fixture
+def run_worker(transport, make_engine):
+    """Start a worker in a thread; it is stopped after the test."""
+    started = []
+
+    def run(name="w1", load=None, **options):
+        worker = Worker(transport, load or (lambda progress: make_engine(**options)), name=name, model="m")
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        started.append((worker, thread))
+        return worker
+
+    yield run
+    for worker, thread in started:
+        worker.stop()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def wait_until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def ended(transport, generation="g"):
+    wait_until(lambda: isinstance((transport.log(generation) or [None])[-1], Ended))
+    return transport.log(generation)
+
+
+def text_of(log):
+    return "".join(event.text for event in log if isinstance(event, Text))
+
+
+def ids_of(log):
+    return [token for event in log if isinstance(event, Text) for token in event.token_ids]
+
+
+def expected(make_engine, prompt, max_tokens=24, resume_text=""):
+    """What the engine writes by itself, greedily."""
+    engine: LLMEngine = make_engine()
+    ids = engine.render_chat([{"role": "user", "content": prompt}], resume_text)
+    engine.add_request("r", ids, engine.sampling_params(max_tokens=max_tokens, temperature=0.0))
+    tokens, text = [], ""
+    while engine.has_unfinished:
+        for output in engine.step():
+            tokens += output.token_ids
+            text += output.text
+    return tokens, text
+
+
+def test_a_job_becomes_a_numbered_log_of_what_the_engine_writes(transport, run_worker, make_engine):
+    run_worker()
+    transport.submit(job())
+    log = ended(transport)
+    assert [event.seq for event in log] == list(range(1, len(log) + 1))
+    assert isinstance(log[0], Started)
+    assert (log[0].worker, log[0].model, log[0].sampling["temperature"]) == ("w1", "m", 0.0)
+    tokens, text = expected(make_engine, "the fox")
+    assert (ids_of(log), text_of(log)) == (tokens, text.replace("\x00", ""))
+    assert (log[-1].reason, log[-1].output_tokens) == ("length", 24)
+
+
+def test_many_jobs_at_once_each_get_their_own_answer(transport, run_worker, make_engine):
+    run_worker()
+    prompts = ["the fox", "a dog", "quick brown", "lazy"] * 3
+    for n, prompt in enumerate(prompts):
+        transport.submit(job(f"g{n}", prompt))
+    for n, prompt in enumerate(prompts):
+        assert ids_of(ended(transport, f"g{n}")) == expected(make_engine, prompt)[0]
+
+
+def test_a_cancelled_answer_ends_and_its_place_is_free_again(transport, run_worker):
+    worker = run_worker(max_num_seqs=1)
+    transport.submit(job(sampling=replace(SAMPLING, max_tokens=200)))
+    wait_until(lambda: len(transport.log("g")) > 2)
+    transport.cancel("g")
+    log = ended(transport)
+    assert log[-1].reason == "cancelled"
+    assert 0 < log[-1].output_tokens < 200
+    transport.submit(job("next"))
+    assert ended(transport, "next")[-1].reason == "length"
+    assert worker.report.state == "ready"
+
+
+def test_a_continued_answer_publishes_only_what_comes_after(transport, run_worker, make_engine):
+    run_worker()
+    transport.submit(job(resume_text="jumps over"))
+    log = ended(transport)
+    tokens, _ = expected(make_engine, "the fox", resume_text="jumps over")
+    assert (ids_of(log), log[-1].output_tokens) == (tokens, 24)
+    assert not text_of(log).startswith("jumps over")
+
+
+def test_another_worker_goes_on_where_a_lost_one_stopped(make_engine):
+    """The tokens published by a worker that died, and those of its successor, are one greedy answer."""
+    clock = [0.0]
+    transport = MemoryTransport(lease=15, clock=lambda: clock[0])
+    tokens, _ = expected(make_engine, "the fox")
+    transport.submit(job())
+    transport.claim("dead", 1, 1000)
+    published = make_engine().tokenizer.decode(tokens[:5])
+    transport.publish("dead", {"g": [Started(1, "dead", "m", "r", 5), Text(2, published, tuple(tokens[:5]))]})
+    clock[0] += 16
+    worker = Worker(transport, lambda progress: make_engine(), name="alive", model="m")
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    log = ended(transport)
+    worker.stop()
+    thread.join(10)
+    assert ids_of(log) == tokens
+    assert [event.seq for event in log] == list(range(1, len(log) + 1))
+    assert log[-1].output_tokens == len(tokens)
+
+
+def test_the_oldest_turns_give_way_when_the_context_is_full(transport, run_worker):
+    run_worker(max_model_len=96)
+    turns = [f"turn {n} the quick brown fox" for n in range(9)]
+    transport.submit(job("g", *turns))
+    started = ended(transport)[0]
+    assert started.dropped_messages > 0
+    assert started.dropped_messages % 2 == 0
+    assert started.prompt_tokens <= 96 - 24
+
+
+def test_the_plans_limit_on_the_prompt_is_kept(transport, run_worker):
+    run_worker()
+    turns = [f"turn {n} the quick brown fox" for n in range(5)]
+    transport.submit(job("free", *turns))
+    transport.submit(job("limited", *turns, max_prompt_tokens=40))
+    assert ended(transport, "free")[0].dropped_messages == 0
+    assert ended(transport, "limited")[0].prompt_tokens <= 40
+
+
+def test_a_message_that_can_never_fit_fails_by_name_and_the_worker_goes_on(transport, run_worker):
+    run_worker(max_model_len=64)
+    transport.submit(job("long", "the quick brown fox " * 60))
+    end = ended(transport, "long")[-1]
+    assert (end.reason, end.error_code) == ("failed", "prompt_too_long")
+    assert "too long for this model" in end.error_message
+    transport.submit(job("next"))
+    assert ended(transport, "next")[-1].reason == "length"
+
+
+def test_a_step_that_fails_ends_its_answers_and_the_worker_goes_on(transport, run_worker, make_engine):
+    engine = make_engine()
+    execute, broken = engine.runner.execute, [True]
+
+    def failing(chunks):
+        if broken.pop() if broken else False:
+            raise RuntimeError("a kernel panicked")
+        return execute(chunks)
+
+    engine.runner.execute = failing
+    run_worker(load=lambda progress: engine)
+    transport.submit(job())
+    end = ended(transport)[-1]
+    assert (end.reason, end.error_code) == ("failed", "engine_error")
+    assert "kernel" not in end.error_message, "what went wrong inside is for the log"
+    transport.submit(job("next"))
+    assert ended(transport, "next")[-1].reason == "length"
+
+
+def test_loading_is_reported_and_a_model_that_cannot_be_had_is_said(transport, run_worker):
+    def load(progress):
+        progress(0.25, "Downloading x: 1 of 4 MB")
+        reports.append(transport.stats().workers[0])
+        raise ModelNotFound("Could not get x: the model hub cannot be reached from here.")
+
+    reports = []
+    worker = run_worker(load=load)
+    wait_until(lambda: worker.report.state == "failed")
+    assert (reports[0].state, reports[0].progress) == ("downloading", 0.25)
+    assert transport.stats().workers[0].detail.startswith("Could not get x")
+
+
+def test_the_same_seed_gives_the_same_text_and_is_told(transport, run_worker):
+    run_worker()
+    sampling = Sampling(max_tokens=16, temperature=1.0, seed=11)
+    for name in ("a", "b"):
+        transport.submit(job(name, sampling=sampling))
+    transport.submit(job("c", sampling=replace(sampling, seed=12)))
+    a, b, c = (ended(transport, name) for name in "abc")
+    assert a[0].seed == b[0].seed == 11
+    assert ids_of(a) == ids_of(b) != ids_of(c)
+
+
+def test_tokens_of_one_window_travel_together(transport, run_worker, monkeypatch):
+    monkeypatch.setattr("inference.worker.FLUSH_SECONDS", 0.5)
+    run_worker()
+    transport.submit(job(sampling=replace(SAMPLING, max_tokens=60)))
+    log = ended(transport)
+    assert len([event for event in log if isinstance(event, Text)]) < 30
+    assert len(ids_of(log)) == 60

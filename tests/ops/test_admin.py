@@ -1,0 +1,60 @@
+"""The admin: for platform staff alone, every list and form opens, what people wrote is not shown."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+
+from accounts.models import Plan, User
+from tests.factories import GenerationFactory, MembershipFactory
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff():
+    client = Client()
+    client.force_login(User.objects.create_superuser("admin@example.com", "a quiet green kettle"))
+    return client
+
+
+def registered():
+    return [(model._meta.app_label, model._meta.model_name) for model in admin.site._registry]
+
+
+@pytest.mark.parametrize(("app", "model"), registered())
+def test_every_list_opens_and_can_be_searched(staff, app, model):
+    GenerationFactory()
+    assert staff.get(f"/admin/{app}/{model}/").status_code == 200
+    assert staff.get(f"/admin/{app}/{model}/", {"q": "a"}).status_code == 200
+
+
+def test_the_admin_is_for_staff_alone(member, client_of):
+    for client in (Client(), client_of(member)):
+        assert client.get("/admin/").status_code == 302
+        assert client.get("/admin/accounts/plan/").status_code == 302
+
+
+def test_an_admin_changes_a_plan_and_the_next_check_uses_it(staff, member):
+    plan = member.tenant.plan
+    page = staff.get(f"/admin/accounts/plan/{plan.pk}/change/")
+    form = {name: page.context["adminform"].form.initial.get(name) for name in page.context["adminform"].form.fields}
+    data = {name: "" if value is None else value for name, value in form.items()} | {"tokens_per_day": 777}
+    assert staff.post(f"/admin/accounts/plan/{plan.pk}/change/", data).status_code == 302
+    assert Plan.objects.get(pk=plan.pk).tokens_per_day == 777
+
+
+def test_an_admin_makes_a_person(staff):
+    data = {"email": "new@example.com", "password1": "a quiet green kettle"}
+    assert staff.post("/admin/accounts/user/add/", data).status_code == 302
+    assert User.objects.get(email="new@example.com").check_password("a quiet green kettle")
+
+
+def test_what_people_wrote_is_not_in_the_lists(staff):
+    generation = GenerationFactory(message__text="a private matter")
+    MembershipFactory()
+    for path in ("/admin/conversations/conversation/", "/admin/generation/generation/"):
+        assert b"a private matter" not in staff.get(path).content
+    detail = staff.get(f"/admin/generation/generation/{generation.pk}/change/")
+    assert (detail.status_code, b"a private matter" in detail.content) == (200, False)
