@@ -37,7 +37,7 @@ class Attending(NamedTuple):
     others: dict[str, Any]
 
 
-def paged_attention(  # noqa: PLR0917 - the signature is transformers'
+def paged_attention(
     module: Any,
     query: Tensor,
     key: Tensor,
