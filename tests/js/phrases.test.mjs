@@ -46,3 +46,12 @@ test("a text over the limit says by how much", () => {
   assert.equal(phrases.tooLong(32_000, 32_000), "");
   assert.equal(phrases.tooLong(33_204, 32_000), "1,204 characters over the limit of 32,000");
 });
+
+test("the message box says why it does not send", () => {
+  const ready = { text: "Hi", length: 2, limit: 10, sending: false, answering: false };
+  assert.equal(phrases.obstacle(ready), "");
+  assert.equal(phrases.obstacle({ ...ready, text: " \n" }), "Write a message first");
+  assert.equal(phrases.obstacle({ ...ready, sending: true }), "Sending…");
+  assert.equal(phrases.obstacle({ ...ready, answering: true }), "Wait for the answer, or stop it with Esc");
+  assert.equal(phrases.obstacle({ ...ready, length: 11 }), "1 character over the limit of 10");
+});

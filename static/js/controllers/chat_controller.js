@@ -1,61 +1,51 @@
 import { Controller } from "vendor/stimulus";
-import { Api, csrfToken } from "models/api";
-import { Drafts } from "models/drafts";
-import { Outbox } from "models/outbox";
-import { Session } from "models/session";
-import { Connection, socketUrl } from "models/socket";
+import { Chat } from "models/chat";
 
 /** Ties the conversation to the page: what people do comes in as actions, what happens goes out as chat:… events. */
 export default class extends Controller {
   static targets = ["main"];
 
   connect() {
-    this.page = JSON.parse(document.getElementById("page-data").textContent);
-    this.drafts = new Drafts({ workspace: this.page.workspace.slug, local: () => localStorage, session: () => sessionStorage });
-    this.outbox = new Outbox({ drafts: this.drafts, tell: (name, detail) => this.dispatch(name, { detail }) });
-    this.api = new Api({ base: this.page.api, token: csrfToken() });
-    this.connection = this.#newConnection();
-    this.session = this.#newSession(this.page.conversation, this.page.messages);
+    const page = JSON.parse(document.getElementById("page-data").textContent);
+    this.chat = new Chat(page, (name, detail) => this.#tell(name, detail));
     // Every controller of the page is connected by then, and hears it.
     queueMicrotask(() => this.#begin());
   }
 
   disconnect() {
-    this.connection.close();
+    this.chat.connection.close();
   }
 
   send({ detail: { text, model } }) {
-    const { conversation, thread } = this.session;
-    const parent = thread.leaf?.id ?? null;
-    this.outbox.deliver(this.session, { key: crypto.randomUUID(), text, conversation: conversation?.id ?? null, parent, model });
+    this.chat.ask(text, model);
   }
 
   stop() {
-    this.session.stop();
+    this.chat.session.stop();
   }
 
   regenerate({ detail: { id } }) {
-    this.#try(this.session.regenerate({ key: crypto.randomUUID(), message: id }));
+    this.#try(this.chat.session.regenerate({ key: crypto.randomUUID(), message: id }));
   }
 
   goOn({ detail: { id } }) {
-    this.#try(this.session.goOn({ key: crypto.randomUUID(), message: id }));
+    this.#try(this.chat.session.goOn({ key: crypto.randomUUID(), message: id }));
   }
 
   show({ detail: { id } }) {
-    this.#try(this.session.show(id));
+    this.#try(this.chat.session.show(id));
   }
 
   /** The shown conversation was deleted: a new one takes its place without a load, so that this can be undone. */
   leave() {
-    history.pushState(null, "", this.page.workspace.url);
-    this.session = this.#newSession(null, []);
-    this.dispatch("reset");
+    history.pushState(null, "", this.chat.page.workspace.url);
+    this.chat.show(null, []);
+    this.#tell("reset", {});
     this.#tellAnswering();
   }
 
   wake() {
-    if (document.visibilityState === "visible") this.connection.wake();
+    if (document.visibilityState === "visible") this.chat.connection.wake();
   }
 
   back() {
@@ -63,42 +53,25 @@ export default class extends Controller {
   }
 
   #begin() {
-    const { page, drafts, api, session } = this;
-    this.dispatch("ready", { detail: { page, drafts, api, messages: session.thread.messages } });
+    const { page, drafts, api, session, connection, outbox } = this.chat;
+    this.#tell("ready", { page, drafts, api, messages: session.thread.messages });
     this.#tellAnswering();
-    this.connection.connect();
-    this.outbox.resend(session);
+    connection.connect();
+    outbox.resend(session);
   }
 
   #try(act) {
-    act.catch((error) => this.dispatch("refused", { detail: { error, draft: false } }));
+    act.catch((error) => this.#tell("refused", { error, draft: false }));
   }
 
-  #newConnection() {
-    const tell = (state) => this.dispatch("connection", { detail: { state } });
-    return new Connection({
-      url: socketUrl(location, this.page.socket),
-      WebSocket,
-      onOpen: () => (this.session.resume(), tell("up")),
-      onDown: () => tell("down"),
-      onRefused: tell,
-      onFrame: (frame) => this.session.receive(frame),
-    });
-  }
-
-  #newSession(conversation, messages) {
-    const emit = (name, detail) => this.#emit(name, detail);
-    return new Session({ conversation, messages, connection: this.connection, api: this.api, emit });
-  }
-
-  #emit(name, detail) {
+  #tell(name, detail) {
     if (name === "conversation" && detail.shown) history.pushState(null, "", detail.conversation.url);
     this.dispatch(name, { detail });
     if (name === "thread" || name === "message") this.#tellAnswering();
   }
 
   #tellAnswering() {
-    const { thread } = this.session;
+    const { thread } = this.chat.session;
     const answering = thread.answering !== null;
     this.element.toggleAttribute("data-answering", answering);
     this.mainTarget.toggleAttribute("data-empty", thread.leaf === null);

@@ -1,9 +1,9 @@
 import { Controller } from "vendor/stimulus";
-import { tooLong } from "models/phrases";
+import { fit } from "models/dom";
+import { obstacle, tooLong } from "models/phrases";
 import { codePoints } from "models/stream";
 
 const SIZES_ITSELF = CSS.supports("field-sizing", "content"); // else measured here, which costs a layout
-const SLOW = 400; // ms after which sending is worth a word
 
 /** The message box: Enter sends, Shift+Enter breaks the line, Send becomes Stop while an answer is written. */
 export default class extends Controller {
@@ -30,8 +30,8 @@ export default class extends Controller {
 
   submit(event) {
     event.preventDefault();
-    const obstacle = this.#obstacle();
-    if (obstacle) return this.#say(obstacle);
+    const words = this.#obstacle();
+    if (words) return void (this.hintTarget.textContent = words);
     this.#sending(true);
     const model = this.hasModelTarget ? this.modelTarget.value : null;
     this.dispatch("send", { detail: { text: this.inputTarget.value, model } });
@@ -70,41 +70,32 @@ export default class extends Controller {
 
   refused() {
     this.#sending(false);
-    this.#draw();
   }
 
-  /** The page shows another conversation now: a new one was made, or the shown one deleted. */
-  moved({ detail }) {
-    if (detail.shown !== false) this.conversation = detail.conversation?.id ?? null;
+  /** A new conversation was made from what is shown, or (`shown` false) somewhere else. */
+  moved({ detail: { conversation, shown } }) {
+    if (shown) this.conversation = conversation.id;
+  }
+
+  /** The shown conversation was deleted. */
+  reset() {
+    this.conversation = null;
+    this.inputTarget.focus();
   }
 
   #obstacle() {
-    const text = this.inputTarget.value;
-    if (!text.trim()) return "Write a message first";
-    if (this.waiting) return "Sending…";
-    if (this.busy) return "Wait for the answer, or stop it with Esc";
-    return tooLong(codePoints(text), this.limit);
+    const { value: text } = this.inputTarget;
+    return obstacle({ text, length: codePoints(text), limit: this.limit, sending: this.waiting, answering: this.busy });
   }
 
   #sending(sending) {
     this.waiting = sending;
-    clearTimeout(this.slow);
     this.sendTarget.ariaBusy = sending;
-    if (sending) this.slow = setTimeout(() => this.#say("Sending…"), SLOW);
   }
 
   #draw() {
     this.sendTarget.ariaDisabled = Boolean(this.#obstacle());
-    this.#say(tooLong(codePoints(this.inputTarget.value), this.limit));
-    if (!SIZES_ITSELF) this.#resize();
-  }
-
-  #resize() {
-    this.inputTarget.style.height = "auto";
-    this.inputTarget.style.height = `${this.inputTarget.scrollHeight}px`;
-  }
-
-  #say(words) {
-    this.hintTarget.textContent = words;
+    this.hintTarget.textContent = tooLong(codePoints(this.inputTarget.value), this.limit);
+    if (!SIZES_ITSELF) fit(this.inputTarget);
   }
 }

@@ -2,7 +2,7 @@ import { Controller } from "vendor/stimulus";
 
 const PATIENCE = 1000; // ms; a shorter gap is not worth a word
 const WORDS = {
-  down: "Connection lost. Reconnecting… Your answer goes on being written.",
+  down: "Connection lost. Reconnecting…",
   logged_out: "You have been logged out. Load the page to log in again; your draft is kept.",
   not_found: "You are no longer a member of this workspace.",
 };
@@ -24,7 +24,8 @@ export default class extends Controller {
   }
 
   #show(state) {
-    this.wordsTarget.textContent = WORDS[state];
+    const answering = state === "down" && this.element.closest("[data-answering]");
+    this.wordsTarget.textContent = WORDS[state] + (answering ? " Your answer goes on being written." : "");
     this.element.hidden = false;
   }
 }

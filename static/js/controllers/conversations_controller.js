@@ -5,7 +5,7 @@ const UNTITLED = "New chat";
 
 /** The list of conversations of this person, newest first, as it changes here and in other tabs. */
 export default class extends Controller {
-  static targets = ["groups", "item", "empty"];
+  static targets = ["groups", "item"];
 
   ready({ detail: { page } }) {
     this.shown = page.conversation?.id ?? null;
@@ -14,7 +14,6 @@ export default class extends Controller {
   /** A conversation was begun in this tab. */
   add({ detail: { conversation, shown } }) {
     if (!this.#find(conversation.id)) this.#today().prepend(this.#build(conversation));
-    this.emptyTarget.hidden = true;
     if (shown) this.#mark(conversation.id);
   }
 

@@ -7,3 +7,9 @@ export function clone(id) {
 export function toast(message, action = null) {
   window.dispatchEvent(new CustomEvent("toast:show", { detail: { message, action } }));
 }
+
+/** As many lines high as its text; where the browser does not do that by itself. */
+export function fit(textarea) {
+  textarea.style.height = "auto";
+  textarea.style.height = `${textarea.scrollHeight}px`;
+}

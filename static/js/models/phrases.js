@@ -67,7 +67,16 @@ export function retryLine({ retry_after, resets_at }, elapsed) {
 /** Why a text cannot be sent, or empty. `limit` is in code points. */
 export function tooLong(length, limit) {
   const over = length - limit;
-  return over > 0 ? `${count.format(over)} characters over the limit of ${count.format(limit)}` : "";
+  const characters = over === 1 ? "character" : "characters";
+  return over > 0 ? `${count.format(over)} ${characters} over the limit of ${count.format(limit)}` : "";
+}
+
+/** Why the message box cannot send now, in words; empty when it can. */
+export function obstacle({ text, length, limit, sending, answering }) {
+  if (!text.trim()) return "Write a message first";
+  if (sending) return "Sending…";
+  if (answering) return "Wait for the answer, or stop it with Esc";
+  return tooLong(length, limit);
 }
 
 export function tokens(number) {
