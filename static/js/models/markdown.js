@@ -9,7 +9,8 @@ const OUTWARD = "noopener noreferrer nofollow";
 const SAFE = {
   RETURN_DOM_FRAGMENT: true,
   USE_PROFILES: { html: true },
-  ADD_ATTR: ["target"],
+  ALLOW_DATA_ATTR: false,
+  ADD_ATTR: ["target", "data-align"],
   FORBID_ATTR: ["style"],
   FORBID_TAGS: ["style", "form", "input", "button"],
 };
