@@ -19,7 +19,7 @@ from torch import Tensor
 
 from inference.engine.sequence import Sequence
 
-FIRST_TOP_P_CANDIDATES = 256
+FIRST_TOP_P_CANDIDATES = 64
 NARROW = 1024  # tokens kept; up to here they are picked out of the vocabulary first
 GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 
