@@ -26,7 +26,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["memory", "local"])
-def transport(request: pytest.FixtureRequest, clock: Clock, tmp_path_factory) -> Iterator[MemoryTransport | LocalTransport]:
+def transport(
+    request: pytest.FixtureRequest, clock: Clock, tmp_path_factory
+) -> Iterator[MemoryTransport | LocalTransport]:
     memory = MemoryTransport(lease=15, heartbeat=10, retention=60, clock=clock)
     if request.param == "memory":
         yield memory

@@ -79,9 +79,13 @@ def sign_up(page: Page) -> str:
     return page.url.split("/")[4]
 
 
-def ask(page: Page, text: str) -> None:
+def ask(page: Page, text: str, *, accepted: bool = True) -> None:
+    """Send a message; return once its answer has its place in the page, unless it is to be refused."""
+    before = answers(page).count()
     page.get_by_label("Ask anything").fill(text)
     page.get_by_role("button", name="Send").click()
+    if accepted:
+        expect(answers(page)).to_have_count(before + 1)
 
 
 def answers(page: Page):

@@ -28,7 +28,7 @@ def test_out_of_tokens_the_page_says_when_and_keeps_the_draft(page, product):
     ask(page, "hello")
     wait_for_end(page)
     draft = "this one is too much " * 12
-    ask(page, draft)
+    ask(page, draft, accepted=False)
     alert = page.get_by_role("alert").filter(has_text="00:00 UTC")
     expect(alert).to_be_visible()
     expect(page.get_by_label("Ask anything")).to_have_value(draft)

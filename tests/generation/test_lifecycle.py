@@ -53,7 +53,12 @@ def test_a_finished_answer_is_written_explained_and_settled(member, ask, hand):
     assert finish_generation(generation_id=generation_id) is True
 
     answer, generation = the(Message, accepted.answer), the(Generation, accepted.generation)
-    assert (answer.text, answer.state, answer.model, answer.can_continue) == ("Hello 🦊", "done", "test", False)
+    assert (answer.text, answer.state, answer.model, answer.can_continue) == (
+        "Hello 🦊",
+        "done",
+        "test",
+        False,
+    )
     assert (generation.state, generation.finish_reason, generation.output_tokens) == ("done", "stop", 3)
     assert (generation.prompt_tokens, generation.seed, generation.model_revision) == (10, 7, "r1")
     assert (generation.queue_ms, generation.prefill_ms, generation.decode_ms) == (250, 10, 500)
@@ -99,7 +104,12 @@ def test_an_answer_still_being_written_is_not_finished(ask, hand):
 
 @pytest.mark.parametrize(
     ("reason", "state", "can_continue"),
-    [("stop", "done", False), ("length", "done", True), ("cancelled", "stopped", True), ("failed", "failed", True)],
+    [
+        ("stop", "done", False),
+        ("length", "done", True),
+        ("cancelled", "stopped", True),
+        ("failed", "failed", True),
+    ],
 )
 def test_every_end_keeps_what_was_written_and_charges_it(member, ask, hand, reason, state, can_continue):
     accepted = ask()

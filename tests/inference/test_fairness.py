@@ -16,7 +16,7 @@ def job(job_id, tenant, prompt_tokens=10, weight=1.0, band=0, at=0.0):
 
 def drain(queue, *, output_tokens=0):
     order = []
-    while (next_job := queue.pop(lambda _: True)) is not None:
+    while (next_job := queue.pop()) is not None:
         queue.charge(next_job, output_tokens=output_tokens)
         order.append(next_job.id)
     return order
@@ -26,7 +26,7 @@ def test_a_job_that_does_not_fit_holds_the_line():
     queue = FairQueue()
     queue.push(job("large", "a", prompt_tokens=100))
     queue.push(job("small", "a", prompt_tokens=1))
-    assert queue.pop(lambda candidate: candidate.prompt_tokens < 50) is None
+    assert queue.pop(room=50) is None
     assert len(queue) == 2
 
 
@@ -61,18 +61,23 @@ def test_weights_of_one_to_four_give_shares_of_one_to_four(output_tokens):
         queue.push(job(f"heavy{n}", "heavy", weight=4.0, at=n))
     served = []
     for _ in range(1_000):
-        served.append(queue.pop(lambda _: True))
+        served.append(queue.pop())
         queue.charge(served[-1], output_tokens=output_tokens)
     heavy = sum(item.tenant == "heavy" for item in served)
     assert heavy == pytest.approx(800, rel=0.05)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 200), st.sampled_from([1.0, 4.0]), st.booleans()), max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(1, 200), st.sampled_from([1.0, 4.0]), st.booleans()),
+        max_size=30,
+    )
+)
 def test_the_place_told_is_the_order_in_which_jobs_go(items):
     queue = FairQueue()
     for n, (tenant, prompt, weight, batch) in enumerate(items):
         queue.push(job(str(n), tenant, prompt, weight, BATCH if batch else 0, at=n))
-    promised = sorted((str(n) for n in range(len(items))), key=lambda name: queue.place(name))
+    promised = sorted((str(n) for n in range(len(items))), key=queue.place)
     assert drain(queue) == promised
 
 
@@ -84,7 +89,7 @@ def test_two_backlogged_tenants_differ_by_at_most_twice_the_largest_job(sizes):
     largest = max(prompt + 2 * output for prompt, output in sizes)
     served = {"a": 0.0, "b": 0.0}
     while all(any(waiting.tenant == tenant for waiting in queue._jobs()) for tenant in "ab"):
-        item = queue.pop(lambda _: True)
+        item = queue.pop()
         output = sizes[int(item.id)][1]
         queue.charge(item, output_tokens=output)
         served[item.tenant] += item.prompt_tokens + 2 * output

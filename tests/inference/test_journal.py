@@ -21,7 +21,7 @@ def test_a_new_process_finds_written_answers_and_interrupts_unfinished_ones(tmp_
     second = MemoryTransport(journal=Journal(path))
 
     assert second.log("ended")[-1] == Ended(3, "stop", 2)
-    started, text, end = second.log("cut")
+    _, text, end = second.log("cut")
     assert (text.text, end.seq, end.reason, end.output_tokens) == ("half é", 3, "interrupted", 3)
 
 

@@ -36,10 +36,7 @@ def test_no_held_out_question_is_trained_on(sample: list[Conversation]) -> None:
         if len(question.chat()) == 2 and question.system == BASE
     }
     trained = {
-        normalise(message["content"])
-        for item in sample
-        for message in item.messages
-        if message["role"] == "user"
+        normalise(message["content"]) for item in sample for message in item.messages if message["role"] == "user"
     }
     assert trained & alone == set()
     assert trained & written_questions() == set()
@@ -94,11 +91,7 @@ def test_conversations_stay_near_the_context(sample: list[Conversation]) -> None
 
 @pytest.mark.parametrize("name", ["facts", "smalltalk", "product", "writing"])
 def test_no_paraphrase_belongs_to_two_cards(name: str) -> None:
-    asked = [
-        question
-        for card in read_cards(name)
-        for question in {normalise(question) for question in card.questions}
-    ]
+    asked = [question for card in read_cards(name) for question in {normalise(question) for question in card.questions}]
     assert sorted(asked) == sorted(set(asked))
 
 

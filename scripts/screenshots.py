@@ -1,0 +1,113 @@
+"""docs/screenshots/ anew: the main states, light and dark, wide and narrow, from a real server.
+
+``make screenshots``. Every picture is of the product as it runs, with the bundled model.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.e2e.conftest import CHROMIUM, QUIET, answers, ask, wait_for_end
+from tests.e2e.server import ROOT, Product
+
+FOLDER = ROOT / "docs" / "screenshots"
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+STORY, CODE = "Tell me a long story about a fox", "Write a hello world program in Python"
+
+
+class Camera:
+    """Takes the page as it stands in both themes and both widths."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def take(self, name: str, *, themes: tuple[str, ...] = ("light", "dark"), narrow: bool = True) -> None:
+        for theme in themes:
+            self._page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+            for label, size in (("wide", WIDE), ("narrow", NARROW))[: 2 if narrow else 1]:
+                self._page.set_viewport_size(size)  # type: ignore[arg-type]
+                self._page.wait_for_timeout(400)
+                self._page.screenshot(path=FOLDER / f"{name}-{theme}-{label}.png")
+        self._page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+
+
+def door(page: Page, camera: Camera) -> None:
+    page.goto("/")
+    camera.take("landing")
+    page.get_by_role("link", name="Sign up").click()
+    camera.take("signup")
+    page.get_by_label("Email").fill("ana@example.com")
+    page.get_by_label("Password").fill("a quiet green kettle")
+    page.get_by_role("button", name="Sign up").click()
+    page.wait_for_url("**/chat/")
+
+
+def chat(page: Page, camera: Camera) -> None:
+    camera.take("new-chat")
+    ask(page, STORY)
+    expect(answers(page).last).to_have_attribute("data-state", "streaming")
+    page.wait_for_function("() => document.querySelector('[data-role=assistant]').sourceText.length > 60")
+    camera.take("streaming", themes=("light",), narrow=False)
+    wait_for_end(page)
+    for question in ("What is the capital of Portugal?", CODE):
+        ask(page, question)
+        wait_for_end(page)
+    camera.take("chat")
+
+
+def trouble(page: Page, camera: Camera) -> None:
+    ask(page, STORY)
+    page.wait_for_timeout(700)
+    page.get_by_role("button", name="Stop").click()
+    wait_for_end(page, "stopped")
+    camera.take("stopped", themes=("light",))
+    answers(page).last.get_by_role("button", name="Bad response").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    camera.take("rating")
+    page.keyboard.press("Escape")
+
+
+def settings(page: Page, camera: Camera) -> None:
+    for name, path in (("settings", "/settings/personalization/"), ("usage", "/settings/usage/")):
+        page.goto(path)
+        camera.take(name)
+    page.goto("/w/ana/reports/")
+    camera.take("reports")
+
+
+def admin(product: Product, browser: Browser) -> None:
+    """The admin as platform staff see it: the person of the other pictures is made one."""
+    product.execute("update accounts_user set is_staff = 1, is_superuser = 1")
+    page = browser.new_context(base_url=product.url).new_page()
+    page.goto("/accounts/login/?next=/admin/accounts/plan/")
+    page.get_by_label("Email").fill("ana@example.com")
+    page.get_by_label("Password").fill("a quiet green kettle")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/admin/**")
+    Camera(page).take("admin", narrow=False)
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        product = Product(Path(folder) / "var")
+        product.start()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_context(base_url=product.url, viewport=WIDE).new_page()  # type: ignore[arg-type]
+        steps: list[Callable[[Page, Camera], None]] = [door, chat, trouble, settings]
+        try:
+            for step in steps:
+                step(page, Camera(page))
+            admin(product, browser)
+        finally:
+            browser.close()
+            product.stop()
+    print(f"{len(list(FOLDER.glob('*.png')))} pictures in {FOLDER.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
