@@ -38,6 +38,8 @@ WORKER = "embedded"
 STOP_SECONDS = 2.5  # for Celery to finish; the whole stop is promised within five
 HEARTBEAT_SECONDS = 3600.0  # the engine lives in this process: it cannot be lost without it
 
+SWITCH_SECONDS = 0.001  # how long pages may hold the interpreter while the engine's thread wants it
+
 Say = Callable[[str], None]
 
 
@@ -73,6 +75,7 @@ class Embedded:
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM. Every child has ended when this returns."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end as KeyboardInterrupt
+        sys.setswitchinterval(SWITCH_SECONDS)
         install_transport(self._transport)
         self._report("starting", "Starting")
         self._recover()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -20,6 +22,7 @@ class ChatRenderer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._marks = tuple(tokenizer.get_added_vocab())
         self._takes_system = bool(tokenizer.chat_template) and self._accepts_system()
 
     def render(self, messages: Messages, resume_text: str = "") -> list[int]:
@@ -33,11 +36,28 @@ class ChatRenderer:
         if not self._takes_system:
             messages = _fold_system(messages)
         try:
-            text = self._template(messages)
+            return self._encode(messages, resume_text)
         except TemplateError as error:
             raise UnsupportedModel(f"The model's chat template refuses these messages: {error}") from error
-        token_ids: list[int] = self._tokenizer.encode(text + resume_text, add_special_tokens=False)
-        return token_ids
+
+    def _encode(self, messages: Messages, resume_text: str) -> list[int]:
+        """A person who types ``</s>`` has typed four characters, not the end of a turn."""
+        if not any(mark in text for text in _texts(messages, resume_text) for mark in self._marks):
+            return self._tokens(self._template(messages) + resume_text)
+        names = [f"content-{secrets.token_hex(8)}" for _ in messages]
+        hidden = [message | {"content": name} for message, name in zip(messages, names, strict=True)]
+        contents = dict(zip(names, (message["content"] for message in messages), strict=True))
+        parts = re.split("|".join(names), self._template(hidden))
+        found = re.findall("|".join(names), self._template(hidden))
+        token_ids = self._tokens(parts[0])
+        for name, part in zip(found, parts[1:], strict=True):
+            token_ids += self._tokens(contents[name], plain=True) + self._tokens(part)
+        return token_ids + self._tokens(resume_text, plain=True)
+
+    def _tokens(self, text: str, *, plain: bool = False) -> list[int]:
+        """``plain`` text has no special tokens, whatever it spells."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=plain)
+        return ids
 
     def _template(self, messages: Messages) -> str:
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -49,6 +69,10 @@ class ChatRenderer:
         except TemplateError:
             return False
         return True
+
+
+def _texts(messages: Messages, resume_text: str) -> list[str]:
+    return [*(message["content"] for message in messages), resume_text]
 
 
 def _fold_system(messages: Messages) -> Messages:
