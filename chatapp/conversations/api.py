@@ -45,7 +45,11 @@ class ConversationView(APIView):
 
 
 class ConversationList(ConversationView):
-    @extend_schema(parameters=[OpenApiParameter("q", str), OpenApiParameter("before", str)], responses={200: dict})
+    @extend_schema(
+        operation_id="conversations_list",
+        parameters=[OpenApiParameter("q", str), OpenApiParameter("before", str)],
+        responses={200: dict},
+    )
     def get(self, request: Request) -> Response:
         """Newest first, 50 at a time; ``q`` searches titles and messages."""
         rows = Conversation.objects.of(request.user)
