@@ -97,4 +97,4 @@ def no_titles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave conversations untitled: the title's job would stand in line beside the test's own."""
     from chatapp.conversations.tasks import title_conversation
 
-    monkeypatch.setattr(title_conversation, "delay_on_commit", lambda *args: None)
+    monkeypatch.setattr(title_conversation, "delay", lambda *args: None)

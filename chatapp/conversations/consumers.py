@@ -21,8 +21,8 @@ from inference.errors import TransportUnavailable
 
 from . import requests, services
 from .model_watch import watch
-from .models import Message, branch
-from .payloads import conversation_json, messages_json
+from .models import Message
+from .payloads import conversation_json, turn_json
 from .permissions import get_conversation
 from .services import Accepted
 from .streams import AnswerStream, Frame
@@ -119,10 +119,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self._send({"type": "usage", "usage": await self._usage()})
 
     def _accepted_json(self, accepted: Accepted) -> Frame:
-        tree = list(accepted.conversation.messages.prefetch_related("generations", "ratings"))
-        wanted = {accepted.answer.pk, accepted.user_message.pk if accepted.user_message else None}
-        shown = [message for message in tree if message.pk in wanted]
-        as_json = {item["role"]: item for item in messages_json(shown, tree, self.membership.user_id)}
+        messages = [message for message in (accepted.user_message, accepted.answer) if message]
+        as_json = {item["role"]: item for item in turn_json(messages, self.membership.user_id)}
         conversation = conversation_json(accepted.conversation, self.membership.tenant)
         return {
             "conversation": {**conversation, "new": accepted.new_conversation},
@@ -171,8 +169,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     def _newest_turn(self, conversation_id: UUID) -> list[Frame]:
         conversation = get_conversation(self.membership, conversation_id)
-        tree = list(conversation.messages.prefetch_related("generations", "ratings"))
-        return messages_json(branch(tree, conversation.leaf_id)[-2:], tree, self.membership.user_id)
+        leaf = Message.objects.select_related("parent").get(pk=conversation.leaf_id)
+        return turn_json([message for message in (leaf.parent, leaf) if message], self.membership.user_id)
 
     async def _tell_other_tabs(self, accepted: Accepted) -> None:
         conversation = accepted.conversation.pk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -54,10 +55,11 @@ def send_message(
         conversation = _conversation_for(membership, conversation_id, text)
         parent = _parent(membership, conversation, parent_id)
         question = _write(conversation, Message.Role.USER, parent, text=text)
-        if conversation_id is None:
-            title_conversation.delay_on_commit(str(membership.tenant_id), str(question.pk))
         answer = _write(conversation, Message.Role.ASSISTANT, question, state=Message.State.QUEUED)
-        return _start(membership, answer, key, model, question, conversation_id is None)
+        accepted = _start(membership, answer, key, model, question, conversation_id is None)
+        if conversation_id is None:
+            _title_on_commit(question)
+        return accepted
 
     return _once(membership, key, write)
 
@@ -163,6 +165,12 @@ def _start(
     generation = start_answer(tenant=membership.tenant, user=membership.user, message=answer, key=key, model=model)
     answer.conversation.show(answer)
     return Accepted(answer.conversation, answer, generation, question, new)
+
+
+def _title_on_commit(question: Message) -> None:
+    """After the answer's own job, and robust: a broker that is down costs the title, not the answer."""
+    ask = partial(title_conversation.delay, str(question.tenant_id), str(question.pk))
+    transaction.on_commit(ask, robust=True)
 
 
 def _checked_text(text: str) -> str:
