@@ -89,6 +89,8 @@ class AnswerStream:
         if text := "".join(event.text for event in events if isinstance(event, Text)):
             await self._tell_text(text, [event.seq for event in events if isinstance(event, Text)][-1])
         if isinstance(events[-1], Ended):
+            if events[-1].seq > self._seq + 1:  # events without text, so that the end leaves no gap
+                await self._tell_text("", events[-1].seq - 1)
             await self._tell_end(events[-1])
 
     async def _tell_started(self, event: Started) -> None:

@@ -156,6 +156,21 @@ async def test_an_answer_streams_from_the_first_event_to_the_end(tab, work):
     assert (await tab.one("usage"))["usage"]["used"] == 13
 
 
+@pytest.mark.parametrize("pieces", [(), ("",), ("text", ""), ("text", "", "")])
+async def test_the_end_follows_the_last_tokens_without_a_gap(tab, work, pieces):
+    """The engine's last token often has no text of its own; a reader must not take that for a loss."""
+    await tab.ask()
+    job = await work("take")
+    await work("start", job)
+    await work("write", job, *pieces)
+    await work("end", job)
+    frames = await tab.until("end")
+    tokens = [frame for frame in frames if frame["type"] == "tokens"]
+    assert tokens[0]["first"] == 1
+    assert frames[-1]["seq"] == tokens[-1]["last"] + 1 == len(pieces) + 2
+    assert text_of(frames) == "".join(pieces)
+
+
 async def test_a_waiting_person_sees_the_place_in_line(tab, work, monkeypatch):
     monkeypatch.setattr(streams, "POSITION_SECONDS", 0.05)
     await tab.ask("First")
