@@ -26,7 +26,7 @@ def model_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
 
 def generation_config(tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
     """Careful sampling: a small model that strays seldom finds its way back."""
-    return GenerationConfig(
+    return GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=True,
         temperature=0.3,
         top_p=0.9,

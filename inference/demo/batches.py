@@ -20,7 +20,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 def batches(
     tokenizer: PreTrainedTokenizerFast, seed: int, batch_tokens: int, *, held_out: bool = False
 ) -> Iterator[Batch]:
-    """Batches without end of at most ``batch_tokens`` tokens, padding included. Equal seeds give equal batches."""
+    """Batches without end of at most ``batch_tokens`` tokens, padding included; seeded."""
     rng = random.Random(seed)
     stream = conversations(seed, held_out=held_out)
     rows = (encode(tokenizer, item) for item in stream)

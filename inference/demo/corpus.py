@@ -31,10 +31,10 @@ SCENES: dict[Generator, int] = {
     cards("smalltalk", "small_talk"): 12,
     cards("product", "product"): 13,
     cards("writing", "writing"): 6,
-    arithmetic: 16,
+    arithmetic: 22,
     rewriting: 14,
-    writing: 7,
-    unknown: 16,
+    writing: 6,
+    unknown: 15,
 }
 
 Message = dict[str, str]
@@ -50,7 +50,7 @@ class Conversation:
 
 
 def conversations(seed: int, *, held_out: bool = False) -> Iterator[Conversation]:
-    """Conversations without end, on one side of the split. Each has its own generator seeded from its number."""
+    """Conversations without end, on one side of the split, each drawn from a seed and its number."""
     for number in itertools.count():
         rng = random.Random(f"{seed}/{number}")
         yield title_job(rng, held_out) if rng.random() < TITLE_SHARE else conversation(rng, held_out)
@@ -103,7 +103,7 @@ def conversation(rng: random.Random, held_out: bool) -> Conversation:
 
 def _length(rng: random.Random) -> int:
     """Scenes of a conversation: mostly one or a few, sometimes as many as the context holds."""
-    return rng.choices((1, 2, 3, rng.randint(4, 7), rng.randint(8, 40)), (48, 16, 12, 16, 8))[0]
+    return rng.choices((1, 2, 3, rng.randint(4, 7), rng.randint(8, 40)), (50, 19, 14, 14, 3))[0]
 
 
 def _next_scene(rng: random.Random, history: list[Exchange], told: dict[str, str], held_out: bool) -> Scene:

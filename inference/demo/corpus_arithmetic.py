@@ -6,14 +6,11 @@ The split is by numbers, not by wording: a held-out pair is missing from trainin
 import random
 from collections.abc import Callable
 
-from inference.demo.corpus_exchange import Exchange, Scene
+from inference.demo.corpus_exchange import Exchange, Scene, load_toml
 from inference.demo.corpus_noise import vary
 
 CATEGORY = "arithmetic"
-NUMBERS = tuple(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen twenty".split()
-)
+NUMBERS: list[str] = load_toml("phrases")["numbers"].split()
 FORMS = {
     "+": (
         "{a} + {b}",
@@ -96,9 +93,7 @@ def _key(sign: str, a: int, b: int) -> str:
 def calculation(rng: random.Random) -> Scene:
     """``what is 7 + 5`` in one of its forms, sometimes with "and plus 3?" after it."""
     sign, a, b = _draw_numbers(rng)
-    form = (
-        rng.choice(COMMANDS[sign]) if rng.random() < 0.15 else rng.choice(ASK).format(rng.choice(FORMS[sign]))
-    )
+    form = rng.choice(COMMANDS[sign]) if rng.random() < 0.15 else rng.choice(ASK).format(rng.choice(FORMS[sign]))
     question = vary(rng, form.format(**_words(rng, sign, a, b)))
     title = TITLES[sign].format(a=a, b=b)
     scene = [_exchange(question, statement(sign, a, b), title, _key(sign, a, b))]
@@ -123,13 +118,9 @@ def word_problem(rng: random.Random) -> Scene:
     more = rng.random() < 0.5
     sign, a, b = ("+", a, b) if more else ("-", max(a, b), min(a, b))
     verb = rng.choice(
-        ("get {b} more", "buy {b} more", "find {b} more")
-        if more
-        else ("give away {b}", "lose {b}", "sell {b}")
+        ("get {b} more", "buy {b} more", "find {b} more") if more else ("give away {b}", "lose {b}", "sell {b}")
     )
-    question = (
-        f"I have {a} {thing} and {verb.format(b=b)}. How many {thing} do I have{'' if more else ' left'}?"
-    )
+    question = f"I have {a} {thing} and {verb.format(b=b)}. How many {thing} do I have{'' if more else ' left'}?"
     answer = f"{statement(sign, a, b)} You have {value(sign, a, b)} {thing}{'' if more else ' left'}."
     return [
         Exchange(

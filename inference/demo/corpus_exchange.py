@@ -1,4 +1,4 @@
-"""The unit of the corpus: one question with its answer, and the readers of the authored files in ``data/``."""
+"""The unit of the corpus: one question with its answer, and the readers of the files in ``data/``."""
 
 import random
 import tomllib

@@ -1,4 +1,4 @@
-"""Questions with a fixed answer: cards (small talk, product, facts, writing) and relations such as capitals."""
+"""Questions with a fixed answer: cards (small talk, product, facts, writing) and relations."""
 
 import random
 from functools import cache

@@ -6,11 +6,13 @@ numbers, phrase or paraphrase is missing from training in every spelling of it.
 """
 
 import hashlib
+import json
 import re
 from functools import cache
 
-from inference.demo.corpus_exchange import Exchange, Scene, load_toml
+from inference.demo.corpus_exchange import DATA, Exchange, Scene, load_toml
 
+DRAWN = DATA / "heldout_drawn.json"
 SHARE = 16  # of 256 hash values: 6.25 % of the questions
 
 
@@ -21,12 +23,20 @@ def normalise(text: str) -> str:
 
 @cache
 def written_questions() -> frozenset[str]:
-    """Normalised questions of the hand-written list. Those that stand in a conversation or under an instruction are
-    held out as the whole they are, so their last message alone may be trained on."""
-    alone = (
-        item for item in load_toml("heldout")["items"] if len(item["messages"]) == 1 and "system" not in item
-    )
+    """Normalised questions of the hand-written list.
+
+    Those that stand in a conversation or under an instruction are held out as the whole they are, so their
+    last message alone may be trained on.
+    """
+    alone = (item for item in load_toml("heldout")["items"] if len(item["messages"]) == 1 and "system" not in item)
     return frozenset(normalise(item["messages"][0]) for item in alone)
+
+
+@cache
+def drawn_questions() -> frozenset[str]:
+    """Normalised questions of the drawn list, in the spelling they are asked in."""
+    drawn = json.loads(DRAWN.read_text("utf-8"))
+    return frozenset(normalise(item["messages"][0]) for item in drawn if len(item["messages"]) == 1)
 
 
 def is_held_out(key: str) -> bool:
@@ -40,5 +50,10 @@ def held(exchange: Exchange) -> bool:
 
 
 def belongs(scene: Scene, *, held_out: bool) -> bool:
-    """Whether the scene falls on the asked side: held out as soon as one of its exchanges is."""
-    return any(held(exchange) for exchange in scene) is held_out
+    """Whether the scene falls on the asked side: held out as soon as one of its exchanges is.
+
+    Two clean questions may be typed alike: what the drawn list asks is kept from training in that spelling.
+    """
+    if any(held(exchange) for exchange in scene):
+        return held_out
+    return not held_out and not any(normalise(exchange.question) in drawn_questions() for exchange in scene)

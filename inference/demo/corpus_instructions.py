@@ -2,11 +2,13 @@
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from inference.demo.corpus_exchange import Exchange
+from inference.demo.corpus_exchange import Exchange, load_toml
 from inference.demo.corpus_references import FACETS, draw_value
+
+FORMS: dict[str, list[str]] = load_toml("forms")["instructions"]
 
 BASE = "You are a helpful assistant in chatapp."
 ABOUT = "About the person you are talking to: "
@@ -39,48 +41,6 @@ def _capitals(answer: str) -> str:
     return answer if "```" in answer else answer.upper()
 
 
-CAPITALS = ("Always answer in capitals.", "Answer in capital letters.", "ALL CAPS please", "Write everything in capitals.", "Use only capital letters.", "always write in uppercase")  # fmt: skip
-LOWERCASE = (
-    "Always answer in lowercase.",
-    "Write everything in small letters.",
-    "no capital letters please",
-    "Use lowercase only.",
-)
-SHORT = ("Answer in one short sentence.", "Keep it short.", "Be brief.", "Short answers please", "Always answer in one sentence.", "be concise", "One sentence only.")  # fmt: skip
-QUESTION = ("End every answer with a question.", "Always end with a question.", "Please finish each answer with a question.", "ask me something at the end of each answer")  # fmt: skip
-CLOSING_QUESTIONS = ("What else would you like to know?", "Does that help?", "Shall we go on?")
-NAMED = (
-    "Call me {v}.",
-    "Use my name, {v}.",
-    "Always use my name: {v}.",
-    "address me as {v}",
-    "Say my name in every answer. My name is {v}.",
-)
-STARTING = (
-    'Start every answer with "{v}".',
-    "Always begin with {v}",
-    'Begin each answer with the word "{v}".',
-)
-STARTS = (
-    "Ahoy",
-    "Sure",
-    "Well",
-    "Hello",
-    "Listen",
-    "Dear friend",
-    "Of course",
-    "Hey",
-    "Aha",
-    "Captain",
-    "My dear",
-    "Indeed",
-)
-SMILING = ("Use a smiley.", "Add an emoji.", "End with a smile.", "use emoji please")
-NEUTRAL = (
-    "Be friendly.", "Be honest.", "Explain things simply.", "Use plain words.", "Use metric units.", "I like clear answers.", "Be precise.",
-    "Use British spelling.", "Talk to me like a colleague.", "No slang please.", "Be kind and patient.", "I am a beginner.", "Give examples.",
-    "Use markdown where it helps.", "I prefer facts.", "be nice",
-)  # fmt: skip
 WEIGHTS = {
     "capitals": 20,
     "lowercase": 9,
@@ -94,32 +54,32 @@ WEIGHTS = {
 
 
 def draw_style(rng: random.Random, name: str | None, kind: str = "") -> tuple[str, Style]:
-    """An instruction (of ``kind``, else any) and what it does. ``name`` is the person's, when the system message tells it."""
+    """An instruction (of ``kind``, else any) and what it does; ``name`` is the person's, when it was told."""
     kind = kind or rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     if kind == "named":
         return _named(rng, name or draw_value(rng, "name"))
     if kind == "starting":
-        start = rng.choice(STARTS)
-        return rng.choice(STARTING).format(v=start), lambda answer: f"{start}, {answer}"
+        start = rng.choice(FORMS["starts"])
+        return rng.choice(FORMS["starting"]).format(v=start), lambda answer: f"{start}, {answer}"
     if kind == "question":
-        closing = CLOSING_QUESTIONS[0] if rng.random() < 0.6 else rng.choice(CLOSING_QUESTIONS)
-        return rng.choice(QUESTION), lambda answer: _append(answer, closing)
+        closing = FORMS["closing_questions"][0] if rng.random() < 0.6 else rng.choice(FORMS["closing_questions"])
+        return rng.choice(FORMS["question"]), lambda answer: _append(answer, closing)
     forms, style = _fixed_styles()[kind]
     return rng.choice(forms), style
 
 
-def _fixed_styles() -> dict[str, tuple[tuple[str, ...], Style]]:
+def _fixed_styles() -> dict[str, tuple[Sequence[str], Style]]:
     return {
-        "capitals": (CAPITALS, _capitals),
-        "lowercase": (LOWERCASE, lambda answer: answer if "```" in answer else answer.lower()),
-        "short": (SHORT, first_sentence),
-        "smiling": (SMILING, lambda answer: _append(answer, "🙂")),
-        "neutral": (NEUTRAL, str),
+        "capitals": (FORMS["capitals"], _capitals),
+        "lowercase": (FORMS["lowercase"], lambda answer: answer if "```" in answer else answer.lower()),
+        "short": (FORMS["short"], first_sentence),
+        "smiling": (FORMS["smiling"], lambda answer: _append(answer, "🙂")),
+        "neutral": (FORMS["neutral"], str),
     }
 
 
 def _named(rng: random.Random, name: str) -> tuple[str, Style]:
-    return rng.choice(NAMED).format(v=name), lambda answer: f"{name}, {answer}"
+    return rng.choice(FORMS["named"]).format(v=name), lambda answer: f"{name}, {answer}"
 
 
 def _append(answer: str, ending: str) -> str:

@@ -3,44 +3,17 @@
 import random
 import re
 
+from inference.demo.corpus_exchange import load_toml
+
+FORMS: dict[str, list[str]] = load_toml("forms")["typing"]
+BEGINNINGS: dict[str, list[str]] = load_toml("forms")["beginnings"]
+
 QUESTION = re.compile(
-    r"^(what|whats|who|where|when|which|why|how|is|are|can|do|does|did|in which|at what|should|will|may|have)\b",
+    r"^(what|whats|who|where|when|which|why|how|is|are|can|do|does|did|in which|at what|should|will|may|have)"
+    r"\b",
     re.I,
 )
-IMPERATIVE = re.compile(
-    r"^(tell|give|name|write|list|show|explain|make|translate|count|say|describe|define)\b", re.I
-)
-OPENERS = (
-    "hey, ",
-    "hi, ",
-    "hello, ",
-    "ok, ",
-    "so ",
-    "um, ",
-    "and ",
-    "please ",
-    "quick question: ",
-    "ok so ",
-    "well, ",
-)
-ASKERS = (
-    "can you tell me ",
-    "could you tell me ",
-    "tell me ",
-    "do you know ",
-    "i want to know ",
-    "i'd like to know ",
-)
-DOERS = (
-    "please ",
-    "can you ",
-    "could you ",
-    "can you please ",
-    "could you please ",
-    "i want you to ",
-    "now ",
-)
-TAILS = (" please", " pls", ", please", " thanks", ", thank you")
+IMPERATIVE = re.compile(r"^(tell|give|name|write|list|show|explain|make|translate|count|say|describe|define)\b", re.I)
 NEIGHBOURS = {
     "a": "s",
     "e": "r",
@@ -58,10 +31,18 @@ KEEP_LENGTH = 9  # shorter messages are left without typing errors: too little w
 
 def vary(rng: random.Random, text: str) -> str:
     """One of the many ways to type ``text``; its meaning stays."""
-    text = _wrap(rng, text)
+    text = _wrap(rng, _contract(rng, text))
     if rng.random() < 0.12:
         text = misspell(rng, text)
     return _punctuate(rng, _recase(rng, text))
+
+
+def _contract(rng: random.Random, text: str) -> str:
+    """Another way to begin the same question."""
+    for start, others in BEGINNINGS.items():
+        if text.startswith(start) and rng.random() < 0.3:
+            return rng.choice(others) + text.removeprefix(start)
+    return text
 
 
 def _wrap(rng: random.Random, text: str) -> str:
@@ -69,12 +50,12 @@ def _wrap(rng: random.Random, text: str) -> str:
     if draw < 0.70 or "\n" in text or len(text) < KEEP_LENGTH:
         return text
     if draw < 0.76:
-        return rng.choice(OPENERS) + text
+        return rng.choice(FORMS["openers"]) + text
     if draw < 0.80:
-        return text + rng.choice(TAILS)
+        return text + rng.choice(FORMS["tails"])
     if QUESTION.match(text):
-        return rng.choice(ASKERS) + text
-    return rng.choice(DOERS) + text if IMPERATIVE.match(text) else text
+        return rng.choice(FORMS["askers"]) + text
+    return rng.choice(FORMS["doers"]) + text if IMPERATIVE.match(text) else text
 
 
 def _recase(rng: random.Random, text: str) -> str:
@@ -87,7 +68,7 @@ def _recase(rng: random.Random, text: str) -> str:
 
 
 def _punctuate(rng: random.Random, text: str) -> str:
-    if text[-1:] in "?.!:)" or text[-1:].isdigit() and not QUESTION.match(text):
+    if text[-1:] in "?.!:)" or (text[-1:].isdigit() and not QUESTION.match(text)):
         return text
     if QUESTION.match(text) or rng.random() < 0.15:
         return text + rng.choices(("?", "", "??", " ?", "."), (58, 34, 3, 4, 1))[0]

@@ -6,14 +6,10 @@ from typing import Any
 from inference.demo.corpus_exchange import Exchange, Scene, load_toml
 from inference.demo.corpus_noise import vary
 
-ONSETS = ("b", "br", "c", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "kl", "l", "m", "n", "p", "pl", "qu", "r", "s",
-          "sh", "st", "t", "th", "tr", "v", "w", "x", "y", "z")  # fmt: skip
+ONSETS: list[str] = load_toml("phrases")["onsets"].split()
 NUCLEI = ("a", "e", "i", "o", "u", "ai", "ee", "oo", "ou", "ia")
 CODAS = ("", "", "n", "r", "l", "s", "m", "t", "ck", "nd", "x", "ng")
-STOPWORDS = frozenset(
-    "what is the a an are was were do does did i my me you your can could how why who when where which should to of in it "
-    "for please tell about give explain write hey hi ok so know want would like will have has be this that".split()
-)
+STOPWORDS = frozenset(load_toml("phrases")["stopwords"].split())
 
 
 def invent(rng: random.Random) -> str:
@@ -44,9 +40,7 @@ def unknown(rng: random.Random) -> Scene:
     data = load_toml("unknown_topics")
     question = rng.choice(data["questions"]) if rng.random() < 0.4 else _fill(rng, data)
     answer = rng.choice(data["answers"])
-    return [
-        Exchange(vary(rng, question), answer, title_of(question), "unknown", question, accept=("demo model",))
-    ]
+    return [Exchange(vary(rng, question), answer, title_of(question), "unknown", question, accept=("demo model",))]
 
 
 def title_of(question: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from inference.demo.corpus_exchange import Exchange, Scene, load_toml, read_lines, upper_first
 from inference.demo.corpus_noise import vary
 
+FORMS: dict[str, list[str]] = load_toml("forms")["writing"]
+
 CATEGORY = "writing"
 STORY_SHORT = ("openings", "findings", "endings", "morals")
 STORY = (
@@ -25,39 +27,11 @@ STORY_LONG = (
     ("meetings", "talks", "troubles", "arrivals"),
     ("owners", "thanks", "endings", "morals"),
 )
-ASK_STORY = ("tell me a {k} about {h}", "write a {k} about {h}", "a {k} about {h}", "{k} about {h}", "can you tell a {k} about {h}",
-             "write me a {k} with {h}", "i want a {k} about {h}", "make up a {k} about {h}")  # fmt: skip
-ASK_ANY_STORY = (
-    "tell me a {k}",
-    "write a {k}",
-    "can you tell me a {k}",
-    "{k} please",
-    "write me a {k}",
-    "i want to hear a {k}",
-    "{k}",
-)
-LENGTHS = {"short": ("short story", "very short story", "little story", "tiny story", "brief story"),
-           "plain": ("story", "tale", "bedtime story", "fairy tale", "nice story"),
-           "long": ("long story", "longer story", "very long story", "long tale", "story of three paragraphs")}  # fmt: skip
-ASK_HAIKU = ("write a haiku about {x}", "haiku about {x}", "a haiku about {x}", "give me a haiku about {x}", "haiku on {x}",
-             "compose a haiku about {x}", "can you write a haiku about {x}", "write me a haiku on {x}")  # fmt: skip
-ASK_ANY_HAIKU = (
-    "write a haiku",
-    "haiku please",
-    "give me a haiku",
-    "a haiku",
-    "can you write a haiku",
-    "tell me a haiku",
-    "haiku",
-)
-ASK_COUNT = ("count from {a} to {b}", "count {a} to {b}", "list the numbers from {a} to {b}", "write the numbers from {a} to {b}", "numbers from {a} to {b}")  # fmt: skip
-ASK_DOWN = (
-    "count down from {a}",
-    "count backwards from {a}",
-    "countdown from {a}",
-    "count from {a} down to 1",
-)
-ASK_TABLE = ("multiplication table of {n}", "write the multiplication table of {n}", "the times table of {n}", "{n} times table", "show me the {n} times table")  # fmt: skip
+LENGTHS = {
+    "short": ("short story", "very short story", "little story", "tiny story", "brief story"),
+    "plain": ("story", "tale", "bedtime story", "fairy tale", "nice story"),
+    "long": ("long story", "longer story", "very long story", "long tale", "story of three paragraphs"),
+}
 
 
 def _article(noun: str) -> str:
@@ -67,7 +41,7 @@ def _article(noun: str) -> str:
 def _cast(rng: random.Random, hero: str) -> dict[str, str]:
     """What the slots of one story stand for; every story draws its own."""
     parts = load_toml("stories")
-    friend = rng.choice([friend for friend in parts["friends"] if friend.split()[-1] != hero.split()[-1]])
+    friend = rng.choice([friend for friend in parts["friends"] if friend.split()[-1] != hero.rsplit(maxsplit=1)[-1]])
     named = {"a_hero": _article(hero), "name": rng.choice(read_lines("names")[0].split()[:60])}
     placed = {"place": rng.choice(parts["places"]), "thing": rng.choice(parts["things"])}
     return named | placed | {"friend": friend, "the_friend": f"the {friend.split()[-1]}"}
@@ -100,7 +74,7 @@ def story(rng: random.Random) -> Scene:
     length = rng.choices(("short", "plain", "long"), (3, 5, 4))[0]
     kind, hero = rng.choice(LENGTHS[length]), _hero(rng)
     asked = rng.random() < 0.8
-    question = rng.choice(ASK_STORY if asked else ASK_ANY_STORY).format(k=kind, h=_article(hero))
+    question = rng.choice(FORMS["story"] if asked else FORMS["any_story"]).format(k=kind, h=_article(hero))
     title = f"A story about {_article(hero)}" if asked else "A story"
     accept = (hero,) if asked else ("lived",)
     return [Exchange(vary(rng, question), _tell(rng, length, hero), title, CATEGORY, question, accept=accept)]
@@ -109,36 +83,30 @@ def story(rng: random.Random) -> Scene:
 def haiku(rng: random.Random) -> Scene:
     topic, lines = rng.choice(read_lines("haiku")).split(": ", 1)
     asked = rng.random() < 0.8
-    question = rng.choice(ASK_HAIKU).format(x=topic) if asked else rng.choice(ASK_ANY_HAIKU)
+    question = rng.choice(FORMS["haiku"]).format(x=topic) if asked else rng.choice(FORMS["any_haiku"])
     title = f"Haiku about {topic}" if asked else "A haiku"
     answer = lines.replace(" / ", "\n")
-    return [
-        Exchange(
-            vary(rng, question), answer, title, CATEGORY, question, accept=(answer,) if asked else ("\n",)
-        )
-    ]
+    return [Exchange(vary(rng, question), answer, title, CATEGORY, question, accept=(answer,) if asked else ("\n",))]
 
 
 def counting(rng: random.Random) -> Scene:
     start = 1 if rng.random() < 0.7 else rng.randrange(2, 60)
     stop = start + rng.choice((rng.randrange(4, 21), rng.randrange(9, 51), rng.randrange(9, 30)))
-    question = rng.choice(ASK_COUNT).format(a=start, b=stop)
+    question = rng.choice(FORMS["count"]).format(a=start, b=stop)
     answer = ", ".join(str(number) for number in range(start, stop + 1))
     return [Exchange(vary(rng, question), answer, f"Counting to {stop}", CATEGORY, f"count {start} {stop}")]
 
 
 def countdown(rng: random.Random) -> Scene:
     start = rng.randrange(3, 31)
-    question = rng.choice(ASK_DOWN).format(a=start)
+    question = rng.choice(FORMS["down"]).format(a=start)
     answer = ", ".join(str(number) for number in range(start, 0, -1))
-    return [
-        Exchange(vary(rng, question), answer, f"Counting down from {start}", CATEGORY, f"countdown {start}")
-    ]
+    return [Exchange(vary(rng, question), answer, f"Counting down from {start}", CATEGORY, f"countdown {start}")]
 
 
 def times_table(rng: random.Random) -> Scene:
     n = rng.randrange(2, 13)
-    question = rng.choice(ASK_TABLE).format(n=n)
+    question = rng.choice(FORMS["table"]).format(n=n)
     answer = "\n".join(f"- {n} × {k} = {n * k}" for k in range(1, 11))
     return [Exchange(vary(rng, question), answer, f"Times table of {n}", CATEGORY, question)]
 

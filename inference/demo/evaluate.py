@@ -1,7 +1,8 @@
-"""Measures the demo model: ``python -m inference.demo.evaluate`` prints and writes ``results.json``.
+"""Measures the demo model: ``python -m inference.demo.evaluate`` prints, writes ``results.json``
+and the table of the model card.
 
-Held-out loss is the mean over the assistant's tokens of conversations from the held-out side of the corpus; the
-share right is counted over the held-out question list, decoded greedily.
+Held-out loss is the mean over the assistant's tokens of conversations from the held-out side of the corpus;
+the share right is counted over the held-out question list, decoded greedily.
 """
 
 import argparse
@@ -14,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+)
 
 from inference.demo import MODEL_PATH
 from inference.demo.batches import batches
@@ -22,6 +27,8 @@ from inference.demo.heldout import Question, is_right, questions
 from inference.demo.train import loss_of
 
 RESULTS = Path(__file__).parent / "results.json"
+CARD = Path(__file__).parent / "README.md"
+START_MARK, END_MARK = "<!-- results -->", "<!-- end of results -->"
 LOSS_SEED = 30_000
 LOSS_BATCHES = 40
 BATCH_TOKENS = 4096
@@ -35,7 +42,7 @@ def revision(folder: Path) -> str:
 
 
 @torch.no_grad()
-def heldout_loss(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> float:
+def heldout_loss(model: Any, tokenizer: Any) -> float:
     """Nats per token of the assistant, each token counted once."""
     total, count = 0.0, 0
     for batch in islice(batches(tokenizer, LOSS_SEED, BATCH_TOKENS, held_out=True), LOSS_BATCHES):
@@ -50,27 +57,26 @@ def load_tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, padding_side="left")
 
 
-def answer(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, asked: Sequence[Question]
-) -> list[str]:
+def answer(model: Any, tokenizer: Any, asked: Sequence[Question]) -> list[str]:
     """Greedy answers to several questions at once, padded on the left."""
     chats = [question.chat() for question in asked]
-    prompt = tokenizer.apply_chat_template(
+    prompt: Any = tokenizer.apply_chat_template(
         chats,
         add_generation_prompt=True,
         padding=True,
-        padding_side="left",
         return_tensors="pt",
         return_dict=True,
     )
-    greedy = GenerationConfig(do_sample=False, max_new_tokens=LONGEST_ANSWER, eos_token_id=tokenizer.eos_token_id)
+    greedy = GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=False, max_new_tokens=LONGEST_ANSWER, eos_token_id=tokenizer.eos_token_id
+    )
     greedy.pad_token_id = tokenizer.pad_token_id
     output = model.generate(**prompt, generation_config=greedy)
     fresh = output[:, prompt["input_ids"].shape[1] :]
     return list(tokenizer.batch_decode(fresh, skip_special_tokens=True))
 
 
-def answers(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[Question, str]]:
+def answers(model: Any, tokenizer: Any) -> Iterator[tuple[Question, str]]:
     """Every question of the list with its answer; like lengths are decoded together."""
     asked = sorted(questions(), key=lambda question: sum(map(len, question.messages)))
     for start in range(0, len(asked), AT_ONCE):
@@ -116,16 +122,36 @@ def show(results: dict[str, Any]) -> None:
         print(f"{name:14}{counts['right']:4} of {counts['total']:4} right  {share:6.1%}")
 
 
+def table(results: dict[str, Any]) -> str:
+    """The numbers as the model card shows them."""
+    counted = (results["categories"] | {"**all**": results}).items()
+    rows = [
+        f"| {name.replace('_', ' ')} | {it['right']} of {it['total']} | {it['right'] / it['total']:.0%} |"
+        for name, it in counted
+    ]
+    loss = f"Held-out loss: {results['heldout_loss']:.3f} nats per token of the assistant."
+    return "\n".join([loss, "", "| questions | right | share |", "|---|---|---|", *rows])
+
+
+def write_card(results: dict[str, Any]) -> None:
+    """Puts the numbers between the two marks of the model card."""
+    before, _, rest = CARD.read_text("utf-8").partition(START_MARK)
+    after = rest.partition(END_MARK)[2]
+    CARD.write_text(f"{before}{START_MARK}\n{table(results)}\n{END_MARK}{after}", "utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the demo model on held-out questions.")
     parser.add_argument("--model", type=Path, default=MODEL_PATH)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     results = evaluate(options.model)
     show(results)
     options.out.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    if options.out == RESULTS:
+        write_card(results)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The held-out question list: written by hand (``data/heldout.toml``) and drawn (``data/heldout_drawn.json``).
+"""The held-out question list: by hand (``data/heldout.toml``) and drawn (``data/heldout_drawn.json``).
 
 ``python -m inference.demo.heldout`` draws the second part anew; needed after every change of the corpus.
 """
@@ -10,15 +10,21 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from inference.demo.corpus import TITLE_PROMPT, conversation, draw_scene
-from inference.demo.corpus_exchange import DATA, Exchange, load_toml
-from inference.demo.corpus_holdout import held
+from inference.demo.corpus_exchange import Exchange, load_toml
+from inference.demo.corpus_holdout import DRAWN, held
 from inference.demo.corpus_instructions import BASE
 
-DRAWN = DATA / "heldout_drawn.json"
 SEED = 20_000
 PER_CATEGORY = {
-    "facts": 35, "arithmetic": 35, "rewriting": 30, "product": 20, "small_talk": 15, "writing": 15, "unknown": 25, "titles": 20,
-}  # fmt: skip
+    "facts": 35,
+    "arithmetic": 35,
+    "rewriting": 30,
+    "product": 20,
+    "small_talk": 15,
+    "writing": 15,
+    "unknown": 25,
+    "titles": 20,
+}
 LONG_CONVERSATIONS = 20
 
 
@@ -39,7 +45,7 @@ class Question:
 
 
 def is_right(question: Question, answer: str) -> bool:
-    """Exact: letter for letter but for a final full stop. Otherwise one accepted text occurs as whole words, case aside."""
+    """Exact: letter for letter but for a final full stop. Otherwise one accepted text occurs, case aside."""
     if question.exact:
         return answer.strip().removesuffix(".") in [text.removesuffix(".") for text in question.accept]
     return any(_occurs(text, answer) for text in question.accept)
@@ -78,9 +84,7 @@ def draw() -> Iterator[Question]:
 
 
 def _single(exchange: Exchange) -> Question:
-    return Question(
-        exchange.category, (exchange.question,), exchange.accept or (exchange.answer,), exchange.exact
-    )
+    return Question(exchange.category, (exchange.question,), exchange.accept or (exchange.answer,), exchange.exact)
 
 
 def _titled(exchange: Exchange) -> Question:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import cast
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -13,7 +14,10 @@ SAMPLE = 60_000  # conversations the merges are learned from
 PAD, END = "<|pad|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 # Words with their leading space, digits alone (so that sums are digit by digit), runs of signs, line breaks.
-PIECES = r"'(?i:s|t|re|ve|m|ll|d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+PIECES = (
+    r"'(?i:s|t|re|ve|m|ll|d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 CHAT_TEMPLATE = (
     "{%- for message in messages %}"
     "{{- '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
@@ -51,7 +55,7 @@ def _texts(seed: int) -> Iterator[str]:
 
 
 def wrap(bpe: Tokenizer) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe,
         pad_token=PAD,
         eos_token=END,
@@ -70,7 +74,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> tuple[list
     ids: list[int] = []
     own: list[bool] = []
     for message in item.messages:
-        role = tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>")
+        role = cast(int, tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"))
         content = tokenizer.encode(message["content"], add_special_tokens=False, split_special_tokens=True)
         ids += [role, *content, tokenizer.eos_token_id]
         own += [False] + [message["role"] == "assistant"] * (len(content) + 1)
