@@ -16,7 +16,7 @@ from inference.engine import EngineConfig, LLMEngine
 
 
 def main() -> None:
-    engine = LLMEngine(EngineConfig(model=str(MODEL_PATH)))
+    engine = LLMEngine(EngineConfig(model=str(MODEL_PATH), num_threads=1))  # as ``serve`` runs the demo model
     prompt = engine.render_chat([{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}])
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:

@@ -36,18 +36,29 @@ class Chat:
         self._session, self._url = session, url
         self._socket: aiohttp.ClientWebSocketResponse
         self._answer = ""
+        self._frames: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def sign_up(self) -> None:
         page = await (await self._session.get(f"{self._url}/accounts/signup/")).text()
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token
-        form = {"email": f"{uuid.uuid4().hex}@example.com", "password1": uuid.uuid4().hex}
+        form = {"email": f"{uuid.uuid4().hex}@example.com", "password1": "a quiet green kettle"}
         form["csrfmiddlewaretoken"] = token[1]
         await self._session.post(f"{self._url}/accounts/signup/", data=form, headers={"Referer": self._url})
         home = await self._session.get(f"{self._url}/", allow_redirects=False)
         slug = home.headers["Location"].split("/")[2]
         address = f"{self._url.replace('http', 'ws', 1)}/ws/w/{slug}/"
         self._socket = await self._session.ws_connect(address, headers={"Origin": self._url})
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        """All the time, as a page does: a socket that nobody reads answers no pings and is closed."""
+        async for message in self._socket:
+            self._frames.put_nowait(json.loads(message.data))
+
+    async def close(self) -> None:
+        self._reader.cancel()
+        await self._session.close()
 
     async def ask(self) -> tuple[int, float]:
         """One answer. Returns its tokens, and milliseconds to the first."""
@@ -57,7 +68,7 @@ class Chat:
         sent, first = time.perf_counter(), 0.0
         await self._socket.send_json({**request, "ref": 1, "key": str(uuid.uuid4())})
         while True:
-            frame = await asyncio.wait_for(self._socket.receive_json(), 120)
+            frame = await asyncio.wait_for(self._frames.get(), 60)
             if frame["type"] == "error":
                 raise RuntimeError(frame["error"]["message"])
             if frame["type"] == "accepted":
@@ -68,22 +79,24 @@ class Chat:
                 return frame["output_tokens"], first
 
 
-async def measure_web(url: str, streams: int, answers: int) -> dict[str, Any]:
-    sessions = [aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) for _ in range(streams)]
-    chats = [Chat(session, url) for session in sessions]
+async def open_chats(url: str) -> list[Chat]:
+    """People who have asked once: the first answer of a conversation also makes a title."""
+    jars = (aiohttp.CookieJar(unsafe=True) for _ in range(max(STREAMS)))
+    chats = [Chat(aiohttp.ClientSession(cookie_jar=jar), url) for jar in jars]
     for chat in chats:
         await chat.sign_up()
-    await asyncio.gather(*(chat.ask() for chat in chats))  # the first answer also makes a title
+    await asyncio.gather(*(chat.ask() for chat in chats))
     await asyncio.sleep(3)
+    return chats
 
+
+async def measure_web(chats: list[Chat], answers: int) -> dict[str, Any]:
     async def several(chat: Chat) -> list[tuple[int, float]]:
         return [await chat.ask() for _ in range(answers)]
 
     began = time.perf_counter()
     results = [result for run in await asyncio.gather(*map(several, chats)) for result in run]
     seconds = time.perf_counter() - began
-    for session in sessions:
-        await session.close()
     return {
         "tokens": sum(tokens for tokens, _ in results),
         "seconds": seconds,
@@ -133,7 +146,7 @@ def lift_limits(product: Product) -> None:
     )
 
 
-def run(rounds: int) -> dict[str, Any]:
+async def run(rounds: int) -> dict[str, Any]:
     result: dict[str, Any] = {"machine": machine(), "streams": {}}
     with tempfile.TemporaryDirectory() as folder:
         product = Product(Path(folder) / "var")
@@ -141,16 +154,20 @@ def run(rounds: int) -> dict[str, Any]:
         product.stop()
         result["warm_start_seconds"] = measure_start(product)
         lift_limits(product)
-        direct = Direct()
+        direct, chats = Direct(), []
         try:
+            chats = await open_chats(product.url)
             for streams in STREAMS:
                 answers = 6 if streams == 1 else 3
                 pairs = []
-                for _ in range(rounds):
-                    bare = direct.measure(streams, answers)
-                    pairs.append((bare, asyncio.run(measure_web(product.url, streams, answers))))
+                for number in range(rounds):
+                    print(f"{streams} streams, round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+                    bare = await asyncio.to_thread(direct.measure, streams, answers)
+                    pairs.append((bare, await measure_web(chats[:streams], answers)))
                 result["streams"][streams] = compare([bare for bare, _ in pairs], [web for _, web in pairs])
         finally:
+            for chat in chats:
+                await chat.close()
             direct.close()
             product.stop()
     return result
@@ -181,7 +198,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    result = run(options.rounds)
+    result = asyncio.run(run(options.rounds))
     show(result)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

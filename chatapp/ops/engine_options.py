@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inference.engine import LLMEngine
 
 DEMO = "demo"
+DEMO_THREADS = 1  # its matrices are too small to gain from a second core, which the pages can use
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class EngineOptions:
             device=self.device,
             max_num_seqs=self.slots,
             kv_memory_bytes=self.kv_megabytes * 2**20 or None,
-            num_threads=self.threads or None,
+            num_threads=self.threads or (DEMO_THREADS if self.demo else None),
             prefix_salt=hashlib.sha256(b"prefix:" + settings.SECRET_KEY.encode()).digest(),
         )
         return LLMEngine(config, progress)
