@@ -51,7 +51,8 @@ $(VENV)/bin/python:
 
 # torch first: asked for by its exact version, it is the CPU build where one is at hand.
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	@echo "Installing Python packages into $(VENV), about 1.5 GB with torch; the next start skips this."
+	$(BIN)/python -m pip install --progress-bar on --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python scripts/requirements.py | $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement /dev/stdin
 	@touch $@
 

@@ -1,5 +1,6 @@
 """Addresses. Wiring only."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
@@ -7,6 +8,9 @@ from drf_spectacular.views import SpectacularAPIView
 from accounts import api as accounts_api
 from chatapp.conversations import views as conversation_views
 from chatapp.ops import views as ops_views
+
+# The admin's own form knows nothing of allauth's limits on guessing.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 api: list[URLPattern | URLResolver] = [
     path("me/preferences/", accounts_api.PreferencesView.as_view(), name="preferences"),

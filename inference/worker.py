@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +27,11 @@ logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.025  # tokens of one window travel together
 IDLE_SECONDS = 0.5  # longest wait for a job before the next heartbeat
 REPORT_SECONDS = 0.5
+BYTES_A_TOKEN = 64  # no tokenizer's average token is longer
 ANSWER_SHARE = 4  # of a full context, at least one part in this many is kept free for the answer
+
+DRAIN = 64  # jobs that a worker without an engine ends at once
+GONE = "The model is not running. Your message is kept; try again when it is back."
 
 LoadEngine = Callable[[Callable[[float, str], None]], LLMEngine]
 
@@ -83,7 +88,7 @@ class Worker:
         try:
             self._engine = self._load(self._tell_loading)
         except Exception as error:
-            self._tell_failure(error)
+            self._fail_all(error)
             return
         self._tell(
             "ready",
@@ -91,8 +96,11 @@ class Worker:
             context_length=self._engine.context_length,
             progress=1.0,
         )
-        while not self._stopping.is_set():
-            self._turn()
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+        except Exception as error:  # a fault of ours, or a full disk: say so rather than leave people waiting
+            self._fail_all(error)
 
     def _turn(self) -> None:
         """One round of the loop."""
@@ -109,13 +117,18 @@ class Worker:
         state = "downloading" if detail.startswith(("Looking up", "Downloading")) else "loading"
         self._tell(state, progress=share, detail=detail)
 
-    def _tell_failure(self, error: Exception) -> None:
-        """Say why there is no model, and go on saying it, until someone stops the worker."""
+    def _fail_all(self, error: Exception) -> None:
+        """There is no engine: say why, end what it held and what waits, until someone stops the worker."""
         known = isinstance(error, InferenceError | MemoryError)
-        logger.error("the model could not be loaded: %s", error, exc_info=not known)
+        logger.error("the engine is not there: %s", error, exc_info=error if not known else None)
         detail = str(error) or type(error).__name__
-        while not self._stopping.wait(IDLE_SECONDS):
+        for generation in list(self._running):
+            self._end(generation, "failed", "engine_error", GONE)
+        while not self._stopping.is_set():
             self._tell("failed", detail=detail)
+            for claim in self._transport.claim(self._name, DRAIN, 0, IDLE_SECONDS):
+                self._running[claim.job.id] = _Running(claim, claim.next_seq, time.time())
+                self._end(claim.job.id, "failed", "no_worker", GONE)
 
     def _tell(self, state: Any, **changes: Any) -> None:
         self._report = replace(self._report, state=state, at=time.time(), **changes)
@@ -172,17 +185,38 @@ class Worker:
     def _fit_prompt(self, claim: Claim) -> tuple[list[int], int]:
         """The prompt's tokens, without as many of the oldest turns as do not fit; and how many those were.
 
-        The system message and the newest turn stay: a prompt of those alone that is still too long is
-        for the engine to refuse.
+        The system message and the newest turn stay. Raises ``PromptTooLong`` when those alone are too long.
         """
-        job, messages, dropped = claim.job, list(claim.job.messages), 0
-        first = 1 if messages[0].role == "system" else 0
-        prompt = self._render(messages, job.resume_text)
-        while len(prompt) > self._room(job.max_prompt_tokens, job.sampling.max_tokens) and len(messages) > first + 2:
-            del messages[first : first + 2]  # a question and its answer
-            dropped += 2
-            prompt = self._render(messages, job.resume_text)
+        job, messages = claim.job, list(claim.job.messages)
+        room = self._room(job.max_prompt_tokens, job.sampling.max_tokens)
+        dropped = self._surplus(messages, room - self._length(job.resume_text))
+        while True:
+            prompt = self._render(_without_oldest(messages, dropped), job.resume_text)
+            if len(prompt) <= room or dropped + 2 > _droppable(messages):
+                break
+            dropped += 2  # the template's own tokens made it longer than the sum of its messages
+        if len(prompt) > room:
+            raise PromptTooLong(f"It has {len(prompt):,} tokens; {room:,} fit.")
         return prompt, dropped
+
+    def _surplus(self, messages: Sequence[ChatMessage], room: int) -> int:
+        """How many of the oldest turns, an even number, to leave out for the rest to fit. Counts each once.
+
+        Stops as soon as the room is full: a very long conversation is not tokenised only to be dropped.
+        """
+        system = 1 if messages[0].role == "system" else 0
+        kept, budget = 0, float(room)
+        for message in [*messages[:system], *reversed(messages[system:])]:
+            size = len(message.content.encode())
+            budget -= self._length(message.content) if size < BYTES_A_TOKEN * room else math.inf
+            if budget < 0:
+                break
+            kept += 1
+        surplus = max(0, len(messages) - kept)
+        return min(surplus + surplus % 2, _droppable(messages))
+
+    def _length(self, text: str) -> int:
+        return len(self._engine.tokenizer.encode(text, add_special_tokens=False)) if text else 0
 
     def _render(self, messages: Sequence[ChatMessage], resume_text: str) -> list[int]:
         chat = [{"role": message.role, "content": message.content} for message in messages]
@@ -270,6 +304,17 @@ class Worker:
         if events:
             self._flushed = now
             self._transport.publish(self._name, events)
+
+
+def _droppable(messages: Sequence[ChatMessage]) -> int:
+    """How many messages may be left out: all but the system's and the newest, in pairs of question and answer."""
+    rest = len(messages) - (1 if messages[0].role == "system" else 0) - 1
+    return rest - rest % 2
+
+
+def _without_oldest(messages: Sequence[ChatMessage], dropped: int) -> list[ChatMessage]:
+    first = 1 if messages[0].role == "system" else 0
+    return [*messages[:first], *messages[first + dropped :]]
 
 
 def _seed(job_id: str) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import orjson
 import structlog
+from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
@@ -33,6 +35,10 @@ PROTOCOL = 1
 LOGGED_OUT, NO_WORKSPACE = 4401, 4404
 
 
+class LoggedOut(Exception):
+    """The session behind the socket is over."""
+
+
 class ChatConsumer(AsyncWebsocketConsumer):
     """One tab's requests, and the streams it reads. Everything runs in the scope of its tenant."""
 
@@ -42,12 +48,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._streams: dict[UUID, asyncio.Task[None]] = {}
         self._open: set[UUID] = set()
         await self.accept()
-        user = self.scope["user"]
-        if not user.is_authenticated:
-            await self.close(LOGGED_OUT)
-            return
         try:
             await self._load_membership()
+        except LoggedOut:
+            await self.close(LOGGED_OUT)
+            return
         except NotFound:
             await self.close(NO_WORKSPACE)
             return
@@ -71,6 +76,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._load_membership()
             with tenant_scope(self.membership.tenant_id):
                 await self._handle(requests.parse_request(frame), ref)
+        except LoggedOut:
+            await self.close(LOGGED_OUT)
         except ChatappError as error:
             await self._send({"type": "error", "ref": ref, "error": error.as_json()})
         except Exception:
@@ -133,7 +140,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """Read an answer; a new subscription to the same answer takes the place of the old one."""
         self._unsubscribe(message)
         stream = AnswerStream(self.membership, message, generation, after_seq, self._send)
-        self._streams[message] = asyncio.create_task(self._run_stream(stream, ref))
+        task = self._streams[message] = asyncio.create_task(self._run_stream(stream, ref))
+        task.add_done_callback(lambda ended: self._forget(message, ended))
+
+    def _forget(self, message: UUID, ended: asyncio.Task[None]) -> None:
+        if self._streams.get(message) is ended:
+            del self._streams[message]
 
     def _unsubscribe(self, message: UUID) -> None:
         if task := self._streams.pop(message, None):
@@ -157,8 +169,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """Another tab has asked something. The rows are read anew; the hint carries no content."""
         if event["by"] == self.channel_name:
             return
-        with tenant_scope(self.membership.tenant_id):
-            messages = await database_sync_to_async(self._newest_turn)(UUID(event["conversation"]))
+        try:
+            with tenant_scope(self.membership.tenant_id):
+                messages = await database_sync_to_async(self._newest_turn)(UUID(event["conversation"]))
+        except NotFound:
+            return  # deleted meanwhile, in another tab
         await self._send({"type": "message", "conversation": event["conversation"], "messages": messages})
 
     async def conversation_titled(self, event: dict[str, Any]) -> None:
@@ -191,16 +206,22 @@ class ChatConsumer(AsyncWebsocketConsumer):
         return await database_sync_to_async(service)(membership=self.membership, **arguments)
 
     async def _load_membership(self) -> None:
-        """Anew for every request: a role, a plan or a login may have been taken away meanwhile."""
+        """Anew for every request: a role, a plan or the login may have been taken away meanwhile."""
         slug = self.scope["url_route"]["kwargs"]["workspace"]
-        self.membership = await database_sync_to_async(get_membership)(self.scope["user"], slug)
+        session = type(self.scope["session"]._wrapped)(self.scope["session"].session_key)
+        user = await get_user({"session": session})
+        if not user.is_authenticated:
+            raise LoggedOut
+        self.membership = await database_sync_to_async(get_membership)(user, slug)
 
     async def _usage(self) -> Frame:
         usage = await database_sync_to_async(read_usage)(self.membership.tenant)
         return usage.as_json()
 
     async def _send(self, frame: Frame) -> None:
-        await self.send(text_data=orjson.dumps(frame).decode())
+        """To a client that has gone there is nothing to say; ``disconnect`` follows and cleans up."""
+        with contextlib.suppress(OSError):
+            await self.send(text_data=orjson.dumps(frame).decode())
 
 
 def _group(conversation: UUID) -> str:

@@ -77,13 +77,18 @@ def regenerate_answer(*, membership: Membership, message_id: UUID, key: UUID, mo
 
 
 def continue_answer(*, membership: Membership, message_id: UUID, key: UUID) -> Accepted:
-    """Go on with an answer that was cut short, after its last character. Idempotent by ``key``."""
+    """Go on with an answer that was cut short, after its last character. Idempotent by ``key``.
+
+    Not with one that has already been replied to: what was said below it would no longer fit.
+    """
 
     def write() -> Accepted:
         answer = get_answer(membership, message_id)
         _refuse_while_live(answer.conversation)
         if not answer.can_continue:
             raise NothingToContinue
+        if answer.children.exists():
+            raise NothingToContinue("The conversation has gone on from this answer as it is.")
         answer.go_on()
         return _start(membership, answer, key, "")
 

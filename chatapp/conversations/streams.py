@@ -73,12 +73,12 @@ class AnswerStream:
 
     async def _tell_position(self) -> None:
         """The place in line whenever it has changed, until the first event comes."""
-        told: Any = ()
+        told = None
         while True:
             position = get_transport().position(str(self._generation_id))
-            if position != told:
+            if position is not None and position != told:
                 told = position
-                place = {"place": position.place, "waiting": position.waiting} if position else None
+                place = {"place": position.place, "waiting": position.waiting}
                 await self._send({"type": "state", **self._names, "state": "queued", "position": place})
             await asyncio.sleep(POSITION_SECONDS)
 

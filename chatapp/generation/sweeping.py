@@ -25,19 +25,30 @@ GRACE = timedelta(seconds=5)  # younger than this, its submission may be on its 
 def sweep_generations(grace: timedelta = GRACE) -> dict[str, int]:
     """Look at every unfinished generation older than ``grace``; call it in the scope of all tenants.
 
-    Returns how many were finished, submitted again, found interrupted, and left running. Safe to run
+    Returns how many were finished, submitted again, found interrupted, left running, and broken. Safe to run
     in any number of processes at once.
     """
     due = Generation.objects.unfinished().filter(created_at__lt=timezone.now() - grace)
     counts: Counter[str] = Counter()
     try:
         for generation in due.select_related("message__conversation__user", "tenant__plan").order_by("created_at"):
-            counts[_sweep(generation)] += 1
+            counts[_sweep_safely(generation)] += 1
     except TransportUnavailable:
         logger.warning("sweep.transport_unavailable")
     if counts - Counter({"running": counts["running"]}):
         logger.info("sweep", **counts)
     return dict(counts)
+
+
+def _sweep_safely(generation: Generation) -> str:
+    """One row that cannot be swept must not keep the others waiting."""
+    try:
+        return _sweep(generation)
+    except TransportUnavailable:
+        raise
+    except Exception:
+        logger.exception("sweep.failed", generation=str(generation.pk))
+        return "broken"
 
 
 def _sweep(generation: Generation) -> str:

@@ -7,6 +7,7 @@ date, ``Embedded.run`` serves until it is told to stop.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
 import os
 import signal
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import IO, Any
 
 from channels.layers import get_channel_layer
 from channels.routing import get_default_application
@@ -27,6 +28,7 @@ from django.core.management.base import CommandError
 
 from accounts.scoping import all_tenants
 from chatapp.common.transport import install_transport, socket_key, socket_path
+from chatapp.generation.models import Generation
 from chatapp.generation.sweeping import sweep_generations
 from inference.messages import WorkerReport
 from inference.transport import MemoryTransport, serve_local
@@ -35,6 +37,7 @@ from inference.transport.journal import Journal
 from .engine_options import EngineOptions
 
 WORKER = "embedded"
+CELERY_THREADS = "8"  # a title waits in its thread for the model; the sweep must find another one
 STOP_SECONDS = 2.5  # for Celery to finish; the whole stop is promised within five
 HEARTBEAT_SECONDS = 3600.0  # the engine lives in this process: it cannot be lost without it
 
@@ -48,6 +51,19 @@ def prepare(say: Say) -> None:
     say("Preparing the database and the pages")
     call_command("migrate", verbosity=0, interactive=False)
     call_command("collectstatic", verbosity=0, interactive=False)
+
+
+def lock_data() -> IO[str]:
+    """Hold ``var`` for this process alone, until it ends. Raises ``CommandError`` when another serves from it."""
+    path = settings.VAR_DIR / "run" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        text = f"chatapp is already running with the data in {settings.VAR_DIR}. Stop it, or set CHATAPP_VAR."
+        raise CommandError(text) from None
+    return lock
 
 
 def require_free(host: str, port: int) -> None:
@@ -76,6 +92,7 @@ class Embedded:
         """Serve until SIGINT or SIGTERM. Every child has ended when this returns."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end as KeyboardInterrupt
         sys.setswitchinterval(SWITCH_SECONDS)
+        os.umask(0o077)  # conversations are for whoever runs this, not for the machine's other users
         install_transport(self._transport)
         self._report("starting", "Starting")
         self._recover()
@@ -98,6 +115,9 @@ class Embedded:
         """What a killed process left: written answers are saved, waiting ones are queued again."""
         with all_tenants():
             found = sweep_generations(grace=timedelta(0))
+            open_ones = set(map(str, Generation.objects.unfinished().values_list("pk", flat=True)))
+        for generation in self._transport.unreleased() - open_ones:
+            self._transport.release(generation)  # saved before the kill, or deleted since
         if found:
             self._say("Recovered answers: " + ", ".join(f"{count} {what}" for what, count in found.items()))
 
@@ -161,7 +181,7 @@ def run_uvicorn(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLo
         port=port,
         log_config=None,
         log_level="warning",
-        ws_max_size=1_000_000,
+        ws_max_size=4 * settings.CHATAPP_MAX_MESSAGE_CHARACTERS + 10_000,  # a character takes at most 4 bytes
         timeout_graceful_shutdown=1,
     )
 
@@ -198,7 +218,7 @@ def start_celery() -> subprocess.Popen[bytes]:
         "--pool",
         "threads",
     ]
-    command += ["--concurrency", "2", "--schedule", str(settings.VAR_DIR / "celery" / "schedule")]
+    command += ["--concurrency", CELERY_THREADS, "--schedule", str(settings.VAR_DIR / "celery" / "schedule")]
     command += [
         "--without-gossip",
         "--without-mingle",

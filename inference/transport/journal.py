@@ -6,39 +6,56 @@ loses nothing; a power cut may lose the last seconds, which the database's own s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..messages import Event, decode_event, encode_event
+
+logger = logging.getLogger(__name__)
+
+Logs = Mapping[str, Sequence[Event]]
 
 
 class Journal:
     """Events by generation in ``path``. Not thread-safe: the transport calls it under its lock."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b", buffering=0)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        self._path = path
+        self._file = path.open("ab")
 
-    def append(self, events: Mapping[str, Sequence[Event]]) -> None:
-        lines = [_line(generation, event) for generation, run in events.items() for event in run]
-        if lines:
-            self._file.write(b"".join(lines))
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._file.tell()
+
+    def append(self, events: Logs) -> None:
+        self._file.writelines(_line(generation, event) for generation, run in events.items() for event in run)
+        self._file.flush()
 
     def read(self) -> dict[str, list[Event]]:
-        """What is there, in order. A last line cut short by the kill is left out."""
-        self._file.seek(0)
+        """What is there, in order. A line cut short by the kill, or of another version, is left out."""
         logs: dict[str, list[Event]] = {}
-        for line in self._file.read().split(b"\n")[:-1]:
+        for line in self._path.read_bytes().splitlines():
             generation, _, event = line.partition(b" ")
-            logs.setdefault(generation.decode(), []).append(decode_event(event))
+            try:
+                decoded = decode_event(event)
+            except (ValueError, TypeError):
+                logger.warning("the journal has a line that cannot be read: %r", line[:80])
+                continue
+            logs.setdefault(generation.decode(), []).append(decoded)
         return logs
 
-    def clear(self) -> None:
-        """Every answer in it is in the database."""
-        self._file.truncate(0)
-
-    def close(self) -> None:
+    def rewrite(self, events: Logs) -> None:
+        """Keep ``events`` alone; atomic, so that a kill leaves the old file or the new one."""
+        fresh = self._path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(b"".join(_line(generation, event) for generation, run in events.items() for event in run))
+        fresh.replace(self._path)
         self._file.close()
+        self._file = self._path.open("ab")
 
 
 def _line(generation: str, event: Event) -> bytes:

@@ -18,6 +18,8 @@ from ..fairness import FairQueue
 from ..messages import Claim, Ended, Event, Job, Position, Renewal, Sampling, Stats, Text, WorkerReport
 from .journal import Journal
 
+JOURNAL_BYTES = 4_000_000  # from here on the journal is rewritten without what is in the database
+
 Reader = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 
@@ -59,7 +61,9 @@ class MemoryTransport:
         self._logs: dict[str, _Log] = {}
         self._held: dict[str, set[str]] = {}
         self._reports: dict[str, WorkerReport] = {}
+        self._lost: dict[str, set[str]] = {}
         self._unreleased: set[str] = set()
+        self._journal_limit = JOURNAL_BYTES
         if journal is not None:
             self._recover(journal)
 
@@ -128,11 +132,16 @@ class MemoryTransport:
             else:
                 await woken.wait()
 
+    def unreleased(self) -> frozenset[str]:
+        """Generations with a log that nobody has said is in the database; after a start, those recovered."""
+        with self._lock:
+            return frozenset(self._unreleased)
+
     def release(self, generation: str) -> None:
         with self._lock:
             self._unreleased.discard(generation)
-            if self._journal is not None and not self._unreleased:
-                self._journal.clear()
+            if self._journal is not None:
+                self._trim(self._journal)
 
     # For a worker
 
@@ -162,7 +171,8 @@ class MemoryTransport:
             held = self._held.get(worker, set())
             for generation in held:
                 self._logs[generation].lease_ends = self._clock() + self._lease
-            return Renewal(cancelled=frozenset(g for g in held if self._logs[g].cancelled))
+            cancelled = frozenset(generation for generation in held if self._logs[generation].cancelled)
+            return Renewal(cancelled, lost=frozenset(self._lost.pop(worker, ())))
 
     # Inside the lock
 
@@ -194,9 +204,10 @@ class MemoryTransport:
 
     def _expire_leases(self) -> None:
         now = self._clock()
-        for held in self._held.values():
+        for worker, held in self._held.items():
             for generation in [g for g in held if self._logs[g].lease_ends < now]:
                 held.discard(generation)
+                self._lost.setdefault(worker, set()).add(generation)
                 self._hand_over(self._logs[generation])
 
     def _hand_over(self, log: _Log) -> None:
@@ -238,6 +249,13 @@ class MemoryTransport:
                 self._held.get(log.holder, set()).discard(log.job.id)
         return log.readers
 
+    def _trim(self, journal: Journal) -> None:
+        """Drop what is in the database: when nothing else is left, or the file has grown."""
+        if journal.size and (not self._unreleased or journal.size > self._journal_limit):
+            kept = {generation: self._logs[generation].events for generation in self._unreleased}
+            journal.rewrite(kept)
+            self._journal_limit = max(JOURNAL_BYTES, 2 * journal.size)
+
     def _prune(self) -> None:
         """Forget logs whose retention is over and whose answers are in the database."""
         oldest = self._clock() - self._retention
@@ -255,6 +273,7 @@ class MemoryTransport:
             self._append(log, events)
             if log.ended_at is None:
                 self._end_unheld(log, Ended(len(events) + 1, "interrupted", log_tokens(events), at=self._clock()))
+        journal.rewrite({generation: log.events for generation, log in self._logs.items()})
 
 
 def log_tokens(events: Sequence[Event]) -> int:

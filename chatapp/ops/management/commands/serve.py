@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from chatapp.ops.engine_options import EngineOptions
-from chatapp.ops.serving import Embedded, prepare, require_free
+from chatapp.ops.serving import Embedded, lock_data, prepare, require_free
 from chatapp.settings.environment import env
 
 
@@ -24,10 +25,20 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         engine = EngineOptions.from_environment(options["model"])
         require_free(options["host"], options["port"])
+        lock = lock_data()
         prepare(self._say)
+        self._explain_host(options["host"])
         Embedded(
             host=options["host"], port=options["port"], server=options["server"], engine=engine, say=self._say
         ).run()
+        lock.close()
+
+    def _explain_host(self, host: str) -> None:
+        """Django answers only to names it knows: other machines need theirs in ALLOWED_HOSTS."""
+        if host not in ("127.0.0.1", "localhost", "::1") and "ALLOWED_HOSTS" not in os.environ:
+            self._say(
+                "Other machines need the name they use in ALLOWED_HOSTS, for example ALLOWED_HOSTS=chat.local,localhost"
+            )
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
