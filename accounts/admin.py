@@ -10,6 +10,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm
 
@@ -26,7 +27,9 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+        """Not here; but with the person or the workspace they belong to, which are deleted on pages of their own."""
+        here = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return not request.path.startswith(here) and super().has_delete_permission(request, obj)
 
 
 class NewUserForm(forms.ModelForm):  # type: ignore[type-arg]

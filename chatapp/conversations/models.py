@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar
@@ -25,8 +26,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
     def matching(self, words: str) -> ConversationQuerySet:
         """Those whose title or any message contains ``words``, in any case."""
-        told = Message.objects.filter(conversation=models.OuterRef("pk"), text__icontains=words)
-        return self.filter(Q(title__icontains=words) | models.Exists(told))
+        # SQLite's LIKE knows the case of ASCII letters only; its regular expressions are Python's.
+        pattern = re.escape(words)
+        told = Message.objects.filter(conversation=models.OuterRef("pk"), text__iregex=pattern)
+        return self.filter(Q(title__iregex=pattern) | models.Exists(told))
 
 
 class Conversation(TenantModel):

@@ -45,7 +45,10 @@ def messages_json(shown: Sequence[Message], tree: Iterable[Message], reader: UUI
     siblings: dict[tuple[UUID | None, str], list[str]] = defaultdict(list)
     for message in tree:
         siblings[message.parent_id, message.role].append(str(message.pk))
-    return [_message_json(message, siblings[message.parent_id, message.role], reader) for message in shown]
+    rows = [_message_json(message, siblings[message.parent_id, message.role], reader) for message in shown]
+    for row in rows[:-1]:
+        row["can_continue"] = False  # the conversation has gone on from it as it is
+    return rows
 
 
 def _message_json(message: Message, siblings: list[str], reader: UUID) -> dict[str, Any]:

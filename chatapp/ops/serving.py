@@ -39,6 +39,7 @@ from .engine_options import EngineOptions
 WORKER = "embedded"
 CELERY_THREADS = "8"  # a title waits in its thread for the model; the sweep must find another one
 STOP_SECONDS = 2.5  # for Celery to finish; the whole stop is promised within five
+WATCH_SECONDS = 5.0
 HEARTBEAT_SECONDS = 3600.0  # the engine lives in this process: it cannot be lost without it
 
 SWITCH_SECONDS = 0.001  # how long pages may hold the interpreter while the engine's thread wants it
@@ -96,9 +97,10 @@ class Embedded:
         install_transport(self._transport)
         self._report("starting", "Starting")
         self._recover()
-        celery = start_celery()
+        self._celery = start_celery()
         threading.Thread(target=self._run_worker, name="engine", daemon=True).start()
         threading.Thread(target=self._tell_progress, name="progress", daemon=True).start()
+        threading.Thread(target=self._watch_celery, name="celery-watch", daemon=True).start()
         try:
             (run_uvicorn if self._server == "uvicorn" else run_daphne)(self._host, self._port, self._open_socket)
         except KeyboardInterrupt:
@@ -108,7 +110,7 @@ class Embedded:
             self._stopped.set()
             if self._worker is not None:
                 self._worker.stop()
-            stop_celery(celery)
+            stop_celery(self._celery)
             gc.freeze()  # torch leaves millions of objects that a last collection need not look at
 
     def _recover(self) -> None:
@@ -145,6 +147,13 @@ class Embedded:
         except Exception as error:
             self._report("failed", f"{type(error).__name__}: {error}")
             raise
+
+    def _watch_celery(self) -> None:
+        """Background work that has died is started again; the pause keeps a broken one from spinning."""
+        while not self._stopped.wait(WATCH_SECONDS):
+            if self._celery.poll() is not None:
+                self._say(f"Background work ended with {self._celery.returncode}; starting it again")
+                self._celery = start_celery()
 
     def _report(self, state: Any, detail: str) -> None:
         report = WorkerReport(WORKER, state, self._engine.model, demo=self._engine.demo, detail=detail, at=time.time())

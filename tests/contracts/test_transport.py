@@ -223,3 +223,13 @@ def test_a_client_without_the_key_is_refused(tmp_path, job):
     serve_local(tmp_path / "s", b"key", MemoryTransport(), lambda group, message: None)
     with pytest.raises(AuthenticationError):
         LocalTransport(tmp_path / "s", b"other").submit(job("g"))
+
+
+def test_a_worker_hears_once_which_jobs_it_has_lost(transport, job, clock):
+    transport.submit(job("g"))
+    claim_ids(transport, "first")
+    clock.now += 16
+    claim_ids(transport, "second")
+    assert transport.renew("first").lost == {"g"}
+    assert transport.renew("first").lost == frozenset()
+    assert transport.renew("second").lost == frozenset()

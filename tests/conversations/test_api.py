@@ -49,11 +49,14 @@ def test_the_list_comes_in_pages_that_neither_repeat_nor_skip(member, client, ba
 def test_search_finds_titles_and_messages_in_any_case(member, stranger, client, base):
     by_title = ConversationFactory(membership=member, title="Quarterly REPORT")
     by_text = ConversationFactory(membership=member, title="Other")
-    MessageFactory(conversation=by_text, text="the report is due")
+    MessageFactory(conversation=by_text, text="the report is due (soon)")
+    umlaut = ConversationFactory(membership=member, title="Über uns")
     ConversationFactory(membership=member, title="Neither")
     ConversationFactory(membership=stranger, title="report of a stranger")
     found = {row["id"] for row in client.get(base, {"q": "report"}).json()["results"]}
     assert found == {str(by_title.pk), str(by_text.pk)}
+    for words, wanted in (("über", umlaut), ("due (soon)", by_text), ("quarterly rep", by_title)):
+        assert [row["id"] for row in client.get(base, {"q": words}).json()["results"]] == [str(wanted.pk)]
 
 
 def test_a_bad_time_is_named(client, base):

@@ -23,6 +23,7 @@ from chatapp.common.errors import (
     TooManyAnswers,
 )
 from chatapp.conversations.models import Conversation, Message
+from chatapp.conversations.payloads import thread_json
 from chatapp.conversations.services import continue_answer, regenerate_answer, send_message, stop_answer
 from chatapp.generation.models import Generation
 from chatapp.generation.services import finish_generation
@@ -234,3 +235,14 @@ def test_a_question_goes_below_an_answer_of_its_own_conversation(send, hand):
         send("Mixed", conversation_id=first.conversation.pk, parent_id=second.answer.pk)
     with pytest.raises(BadRequest):
         send("Mixed", conversation_id=first.conversation.pk, parent_id=first.user_message.pk)
+
+
+def test_an_answer_that_was_replied_to_is_not_continued(member, send, hand):
+    cut = answered(hand, send(), "One", reason="cancelled")
+    later = send("And?", conversation_id=cut.conversation_id)
+    answered(hand, later)
+    with pytest.raises(NothingToContinue, match="gone on"):
+        continue_answer(membership=member, message_id=cut.pk, key=uuid.uuid4())
+    assert Conversation.objects.get().leaf_id == later.answer.pk
+    shown = thread_json(Conversation.objects.get())
+    assert [message["can_continue"] for message in shown] == [False] * 4

@@ -10,13 +10,16 @@ from itertools import pairwise
 import orjson
 import pytest
 from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
+from django.contrib.sessions.models import Session
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Membership, Plan
 from chatapp.asgi import application
 from chatapp.conversations import streams
-from chatapp.conversations.models import Message
+from chatapp.conversations.models import Conversation, Message
 from tests.hand import HandWorker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("transport", "no_titles")]
@@ -379,3 +382,39 @@ async def test_a_failing_model_is_shown_and_what_it_wrote_is_kept(tab, work):
     )
     saved = await stored(accepted["answer"]["id"])
     assert (saved.text, saved.can_continue, saved.error_code) == ("so far", True, "engine_error")
+
+
+async def test_the_socket_ends_with_the_login(member, tab_of):
+    tab = await tab_of(member)
+    await tab.open()
+    await Session.objects.all().adelete()  # what logging out does
+    await tab.send("send", ref=1, key=uuid.uuid4(), text="Still me?")
+    assert (await tab._socket.receive_output(timeout=5)) == {"type": "websocket.close", "code": 4401}
+    assert await Message.everyone.acount() == 0
+
+
+async def test_a_reader_that_comes_back_to_a_running_answer_is_not_told_that_it_waits(member, tab, tab_of, work):
+    accepted = await tab.ask()
+    job = await work("take")
+    await work("start", job)
+    await work("write", job, "so far")
+    await tab.one("tokens")
+    other = await tab_of(member)
+    await other.open()
+    names = {"message": accepted["answer"]["id"], "generation": accepted["generation"]}
+    await other.send("subscribe", ref=1, **names, after_seq=2)
+    await work("write", job, " and on")
+    frames = await other.until("tokens")
+    assert [frame["type"] for frame in frames] == ["tokens"]
+
+
+async def test_a_deletion_in_another_tab_closes_no_socket(member, tab, work):
+    accepted = await tab.ask()
+    await work("answer", "x")
+    await tab.one("end")
+    conversation = accepted["conversation"]["id"]
+    await Conversation.everyone.filter(pk=conversation).aupdate(deleted_at=timezone.now())
+    event = {"type": "conversation.written", "conversation": conversation, "by": "another"}
+    await get_channel_layer().group_send(f"conversation.{conversation}", event)
+    await tab.send("ping", ref=1)
+    assert (await tab.one("pong"))["ref"] == 1

@@ -15,6 +15,7 @@ from accounts.scoping import all_tenants, tenant_scope
 from chatapp.common import transport as transport_module
 from chatapp.conversations.models import Message
 from chatapp.conversations.services import send_message
+from chatapp.generation import sweeping
 from chatapp.generation.models import Generation
 from chatapp.generation.services import finish_generation
 from chatapp.generation.sweeping import sweep_generations
@@ -195,3 +196,21 @@ def test_a_log_the_transport_has_forgotten_cannot_be_finished_from(transport, as
     transport_module.install_transport(fresh)
     with pytest.raises(UnknownGeneration):
         finish_generation(generation_id=accepted.generation.pk)
+
+
+def test_one_row_that_cannot_be_swept_does_not_keep_the_others_waiting(member, ask, hand, monkeypatch):
+    first, second = ask("First"), ask("Second")
+    hand.answer("one")
+    hand.answer("two")
+    for accepted in (first, second):
+        age(accepted.generation)
+    real = sweeping.finish_generation
+
+    def broken(*, generation_id):
+        if generation_id == first.generation.pk:
+            raise ValueError("a row like no other")
+        return real(generation_id=generation_id)
+
+    monkeypatch.setattr(sweeping, "finish_generation", broken)
+    assert sweep() == {"broken": 1, "finished": 1}
+    assert the(Message, second.answer).text == "two"

@@ -36,3 +36,54 @@ def test_the_journal_is_empty_once_every_answer_is_in_the_database(tmp_path):
     assert path.stat().st_size > 0
     transport.release("b")
     assert path.stat().st_size == 0
+
+
+def answered(transport, name, *, released=True):
+    transport.submit(Job(name, "t", "m", (), Sampling(8), 5))
+    transport.claim("w", 1, 100)
+    transport.publish("w", {name: [Started(1, "w", "m", "r", 5), Text(2, "x" * 100, (1,)), Ended(3, "stop", 1)]})
+    if released:
+        transport.release(name)
+
+
+def test_a_line_cut_by_the_kill_stops_no_later_start(tmp_path):
+    path = tmp_path / "journal"
+    answered(MemoryTransport(journal=Journal(path)), "first", released=False)
+    with path.open("ab") as file:
+        file.write(b'second {"v":1,"kind":"te')
+    for name in ("third", "fourth"):
+        transport = MemoryTransport(journal=Journal(path))
+        answered(transport, name, released=False)
+    assert MemoryTransport(journal=Journal(path)).unreleased() == {"first", "third", "fourth"}
+
+
+def test_what_a_restart_finds_can_be_released_and_the_journal_is_small_again(tmp_path):
+    path = tmp_path / "journal"
+    first = MemoryTransport(journal=Journal(path))
+    answered(first, "saved", released=False)
+    answered(first, "open", released=False)
+    second = MemoryTransport(journal=Journal(path))
+    assert second.unreleased() == {"saved", "open"}
+    second.release("saved")
+    second.release("open")
+    assert path.stat().st_size == 0
+    for number in range(5):
+        answered(second, f"later{number}")
+    assert path.stat().st_size == 0
+
+
+def test_a_journal_that_is_never_idle_is_rewritten_when_it_has_grown(tmp_path, monkeypatch):
+    monkeypatch.setattr("inference.transport.memory.JOURNAL_BYTES", 2_000)
+    path = tmp_path / "journal"
+    transport = MemoryTransport(journal=Journal(path))
+    answered(transport, "open", released=False)
+    for number in range(200):
+        answered(transport, f"done{number}")
+    assert path.stat().st_size < 3_000
+    assert MemoryTransport(journal=Journal(path)).log("open")[-1] == Ended(3, "stop", 1)
+
+
+def test_nobody_else_on_the_machine_can_read_it(tmp_path):
+    answered(MemoryTransport(journal=Journal(tmp_path / "run" / "journal")), "g", released=False)
+    assert (tmp_path / "run" / "journal").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "run").stat().st_mode & 0o077 == 0

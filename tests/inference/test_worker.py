@@ -224,3 +224,57 @@ def test_tokens_of_one_window_travel_together(transport, run_worker, monkeypatch
     log = ended(transport)
     assert len([event for event in log if isinstance(event, Text)]) < 30
     assert len(ids_of(log)) == 60
+
+
+def test_without_a_model_what_waits_is_told_so_and_nothing_hangs(transport, run_worker):
+    def load(progress):
+        raise ModelNotFound("Could not get x.")
+
+    transport.submit(job("early"))
+    run_worker(load=load)
+    end = ended(transport, "early")[-1]
+    assert (end.reason, end.error_code) == ("failed", "no_worker")
+    transport.submit(job("late"))
+    assert ended(transport, "late")[-1].error_code == "no_worker"
+
+
+def test_an_engine_that_dies_ends_its_answers_with_what_they_have(transport, run_worker, make_engine):
+    engine = make_engine()
+    step, steps = engine.step, []
+
+    def dying():
+        steps.append(1)
+        if len(steps) > 10:
+            raise MemoryError("the machine is out of memory")
+        return step()
+
+    engine.step = dying
+    worker = run_worker(load=lambda progress: engine)
+    transport.submit(job(sampling=replace(SAMPLING, max_tokens=100)))
+    log = ended(transport)
+    assert (log[-1].reason, log[-1].error_code) == ("failed", "engine_error")
+    assert ids_of(log)
+    wait_until(lambda: worker.report.state == "failed")
+
+
+def test_a_very_long_conversation_is_not_tokenised_only_to_be_dropped(transport, run_worker, make_engine):
+    engine = make_engine()
+    run_worker(load=lambda progress: engine)
+    encoded, encode = [], engine.tokenizer.encode
+
+    def counting(text, **options):
+        encoded.append(len(text))
+        return encode(text, **options)
+
+    engine.tokenizer.encode = counting
+    turns = [f"turn {n} " + "the quick brown fox " * 50 for n in range(200)] + ["and now?"]
+    transport.submit(job("g", *turns))
+    log = ended(transport)
+    assert (log[0].dropped_messages, log[-1].reason) == (200, "length")
+    assert sum(encoded) < 20 * len(turns[0])
+
+
+def test_one_message_over_the_plans_limit_is_refused_by_name(transport, run_worker):
+    run_worker()
+    transport.submit(job("g", "the quick brown fox " * 10, max_prompt_tokens=20))
+    assert ended(transport)[-1].error_code == "prompt_too_long"

@@ -6,7 +6,8 @@ import pytest
 from django.contrib import admin
 from django.test import Client
 
-from accounts.models import Plan, User
+from accounts.models import LedgerEntry, Plan, User
+from accounts.quotas import today
 from tests.factories import GenerationFactory, MembershipFactory
 
 pytestmark = pytest.mark.django_db
@@ -58,3 +59,35 @@ def test_what_people_wrote_is_not_in_the_lists(staff):
         assert b"a private matter" not in staff.get(path).content
     detail = staff.get(f"/admin/generation/generation/{generation.pk}/change/")
     assert (detail.status_code, b"a private matter" in detail.content) == (200, False)
+
+
+def test_guessing_an_admins_password_is_limited(settings):
+    from chatapp.settings import base
+
+    settings.ACCOUNT_RATE_LIMITS = base.ACCOUNT_RATE_LIMITS
+    User.objects.create_superuser("limited@example.com", "a quiet green kettle")
+    client = Client()
+    assert client.post("/admin/login/", {"username": "limited@example.com", "password": "guess"}).status_code == 302
+    login = "/accounts/login/"
+    answers = [client.post(login, {"login": "limited@example.com", "password": "guess"}) for _ in range(8)]
+    assert b"Too many failed login attempts" in answers[-1].content
+    right = client.post(login, {"login": "limited@example.com", "password": "a quiet green kettle"})
+    assert "_auth_user_id" not in client.session, right.status_code
+
+
+def test_deleting_a_person_takes_their_conversations_and_keeps_the_ledger(staff):
+    generation = GenerationFactory()
+    person, tenant = generation.user, generation.tenant
+    ledger = LedgerEntry.everyone.create(
+        tenant=tenant,
+        generation_id=generation.pk,
+        user=person,
+        model="m",
+        prompt_tokens=1,
+        output_tokens=2,
+        day=today(),
+    )
+    page = staff.post(f"/admin/accounts/user/{person.pk}/delete/", {"post": "yes"})
+    assert (page.status_code, User.objects.filter(pk=person.pk).exists()) == (302, False)
+    assert LedgerEntry.everyone.get(pk=ledger.pk).user is None
+    assert staff.get(f"/admin/accounts/ledgerentry/{ledger.pk}/delete/").status_code == 403
