@@ -8,7 +8,7 @@ written. Times are seconds since the epoch, durations are seconds, counts are to
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
@@ -169,13 +169,13 @@ _KINDS = {cls: kind for kind, cls in _EVENTS.items()}
 
 
 def encode_event(event: Event) -> bytes:
-    return orjson.dumps({"v": VERSION, "kind": _KINDS[type(event)], **asdict(event)})
+    return orjson.dumps({"v": VERSION, "kind": _KINDS[type(event)], "event": event})
 
 
 def decode_event(raw: bytes | str) -> Event:
     """Inverse of ``encode_event``. Raises ``ValueError`` for another version or an unknown kind."""
-    fields = _checked(raw)
-    cls = _EVENTS.get(fields.pop("kind", ""))
+    message = _checked(raw)
+    cls, fields = _EVENTS.get(message.get("kind", "")), message.get("event", {})
     if cls is None:
         raise ValueError("unknown event kind")
     if cls is Text:
@@ -184,12 +184,12 @@ def decode_event(raw: bytes | str) -> Event:
 
 
 def encode_job(job: Job) -> bytes:
-    return orjson.dumps({"v": VERSION, **asdict(job)})
+    return orjson.dumps({"v": VERSION, "job": job})
 
 
 def decode_job(raw: bytes | str) -> Job:
     """Inverse of ``encode_job``. Raises ``ValueError`` for another version."""
-    fields = _checked(raw)
+    fields = _checked(raw)["job"]
     messages = tuple(ChatMessage(**message) for message in fields.pop("messages"))
     sampling = fields.pop("sampling")
     sampling["stop"] = tuple(sampling["stop"])

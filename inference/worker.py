@@ -1,34 +1,44 @@
 """A worker: claims jobs from the transport, runs them on an engine, publishes what they write.
 
-One thread owns the engine and does everything in turn: renew leases and hear of cancels, claim what
-fits, one engine step, publish. So a cancelled answer is out of the batch before the next step, and a
-worker that hangs stops renewing its leases and loses its jobs.
+One thread owns the engine: it takes claims and cancels from the link, computes one step, and leaves
+what was written with the link, which talks to the transport meanwhile. So a cancelled answer is out of
+the batch before the next step, and the GPU never waits for a network.
+
+``python -m inference.worker --socket PATH`` is the worker of the embedded product, a child of ``serve``.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import hashlib
 import logging
-import math
+import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from .engine import LLMEngine, SamplingParams
+from transformers.utils import logging as transformers_logging
+
+from .engine import EngineConfig, LLMEngine, SamplingParams
 from .engine.outputs import StepOutput
-from .errors import InferenceError, PromptTooLong
-from .messages import ChatMessage, Claim, Ended, EndReason, Event, Started, Text, WorkerReport
-from .transport import Transport
+from .errors import InferenceError, PromptTooLong, TransportUnavailable
+from .fitting import fit_prompt
+from .link import Link
+from .messages import Claim, Ended, EndReason, Event, Started, Text, WorkerReport
+from .transport import LocalTransport, Transport
 
 logger = logging.getLogger(__name__)
 
+HEARTBEAT_SECONDS = 1.0
 FLUSH_SECONDS = 0.025  # tokens of one window travel together
 IDLE_SECONDS = 0.5  # longest wait for a job before the next heartbeat
 REPORT_SECONDS = 0.5
-BYTES_A_TOKEN = 64  # no tokenizer's average token is longer
-ANSWER_SHARE = 4  # of a full context, at least one part in this many is kept free for the answer
 
 DRAIN = 64  # jobs that a worker without an engine ends at once
 GONE = "The model is not running. Your message is kept; try again when it is back."
@@ -73,6 +83,7 @@ class Worker:
         self._report = WorkerReport(name, "starting", model=model, demo=demo, at=time.time())
         self._running: dict[str, _Running] = {}
         self._stopping = threading.Event()
+        self._link = Link(transport, name)
         self._flushed = self._reported = 0.0
         self._engine: LLMEngine
 
@@ -85,33 +96,40 @@ class Worker:
         self._stopping.set()
 
     def run(self) -> None:
+        self._link.start()
         try:
-            self._engine = self._load(self._tell_loading)
-        except Exception as error:
-            self._fail_all(error)
-            return
-        self._tell(
-            "ready",
-            model_revision=self._engine.revision,
-            context_length=self._engine.context_length,
-            progress=1.0,
-        )
-        try:
+            self._load_engine()
             while not self._stopping.is_set():
                 self._turn()
-        except Exception as error:  # a fault of ours, or a full disk: say so rather than leave people waiting
+        except Exception as error:  # no model, a fault of ours, no memory: say so rather than leave people waiting
             self._fail_all(error)
+        finally:
+            self._link.close()
 
     def _turn(self) -> None:
         """One round of the loop."""
-        self._renew()
-        self._claim()
+        self._exchange()
         if self._engine.has_unfinished:
             for output in self._engine.step():
                 self._take(output)
         self._flush()
 
     # Loading
+
+    def _load_engine(self) -> None:
+        """Load, with a heartbeat: a large model can be silent for longer than a worker may be."""
+        loaded = threading.Event()
+        threading.Thread(target=self._keep_telling, args=(loaded,), name="heartbeat", daemon=True).start()
+        try:
+            self._engine = self._load(self._tell_loading)
+        finally:
+            loaded.set()
+        engine = self._engine
+        self._tell("ready", model_revision=engine.revision, context_length=engine.context_length, progress=1.0)
+
+    def _keep_telling(self, loaded: threading.Event) -> None:
+        while not loaded.wait(HEARTBEAT_SECONDS):
+            self._tell(self._report.state)
 
     def _tell_loading(self, share: float, detail: str) -> None:
         state = "downloading" if detail.startswith(("Looking up", "Downloading")) else "loading"
@@ -126,48 +144,52 @@ class Worker:
             self._end(generation, "failed", "engine_error", GONE)
         while not self._stopping.is_set():
             self._tell("failed", detail=detail)
-            for claim in self._transport.claim(self._name, DRAIN, 0, IDLE_SECONDS):
+            self._link.beat(DRAIN, 0, busy=False)
+            for claim in self._link.take(IDLE_SECONDS)[0]:
                 self._running[claim.job.id] = _Running(claim, claim.next_seq, time.time())
                 self._end(claim.job.id, "failed", "no_worker", GONE)
 
     def _tell(self, state: Any, **changes: Any) -> None:
         self._report = replace(self._report, state=state, at=time.time(), **changes)
-        self._transport.renew(self._name, self._report)
+        with contextlib.suppress(TransportUnavailable):  # whoever would hear it is not there
+            self._transport.renew(self._name, self._report)
 
     # One turn
 
-    def _renew(self) -> None:
-        """Hear of cancels every turn; report now and then."""
-        report = None
-        if time.monotonic() - self._reported > REPORT_SECONDS:
-            self._reported = time.monotonic()
-            report = self._report = replace(
-                self._report,
-                free_slots=self._engine.free_slots,
-                free_kv_tokens=self._engine.free_kv_tokens,
-                counters=self._engine.counters(),
-                at=time.time(),
-            )
-        renewal = self._transport.renew(self._name, report)
+    def _exchange(self) -> None:
+        """Stop what was cancelled or lost, begin what was claimed; wait for a job when there is none."""
+        engine = self._engine
+        self._link.beat(engine.free_slots, engine.free_kv_tokens, busy=bool(self._running), report=self._next_report())
+        claims, renewal = self._link.take(0.0 if self._running else IDLE_SECONDS)
         for generation in renewal.lost & self._running.keys():
-            self._engine.abort(generation)
+            engine.abort(generation)
             del self._running[generation]
         for generation in renewal.cancelled & self._running.keys():
-            self._engine.abort(generation)
+            engine.abort(generation)
             self._end(generation, "cancelled")
-
-    def _claim(self) -> None:
-        wait = 0.0 if self._running else IDLE_SECONDS
-        slots, kv_tokens = self._engine.free_slots, self._engine.free_kv_tokens
-        for claim in self._transport.claim(self._name, slots, kv_tokens, wait) if slots else ():
+        for claim in claims:
             self._begin(claim)
+
+    def _next_report(self) -> WorkerReport | None:
+        """The heartbeat's content, now and then."""
+        if time.monotonic() - self._reported < REPORT_SECONDS:
+            return None
+        self._reported, engine = time.monotonic(), self._engine
+        self._report = replace(
+            self._report,
+            free_slots=engine.free_slots,
+            free_kv_tokens=engine.free_kv_tokens,
+            counters=engine.counters(),
+            at=time.time(),
+        )
+        return self._report
 
     def _begin(self, claim: Claim) -> None:
         job = claim.job
         running = _Running(claim, claim.next_seq, time.time())
         self._running[job.id] = running
         try:
-            prompt, dropped = self._fit_prompt(claim)
+            prompt, dropped = fit_prompt(self._engine, job)
             params = self._params(claim, len(prompt))
             self._engine.add_request(
                 job.id, prompt, params, tenant=job.tenant, band=job.band, resume_token_ids=claim.token_ids
@@ -181,52 +203,6 @@ class Worker:
             self._end(job.id, "failed", "engine_error", "The model could not start on this message.")
         else:
             running.ready.append(self._started(running, params, len(prompt), dropped))
-
-    def _fit_prompt(self, claim: Claim) -> tuple[list[int], int]:
-        """The prompt's tokens, without as many of the oldest turns as do not fit; and how many those were.
-
-        The system message and the newest turn stay. Raises ``PromptTooLong`` when those alone are too long.
-        """
-        job, messages = claim.job, list(claim.job.messages)
-        room = self._room(job.max_prompt_tokens, job.sampling.max_tokens)
-        dropped = self._surplus(messages, room - self._length(job.resume_text))
-        while True:
-            prompt = self._render(_without_oldest(messages, dropped), job.resume_text)
-            if len(prompt) <= room or dropped + 2 > _droppable(messages):
-                break
-            dropped += 2  # the template's own tokens made it longer than the sum of its messages
-        if len(prompt) > room:
-            raise PromptTooLong(f"It has {len(prompt):,} tokens; {room:,} fit.")
-        return prompt, dropped
-
-    def _surplus(self, messages: Sequence[ChatMessage], room: int) -> int:
-        """How many of the oldest turns, an even number, to leave out for the rest to fit. Counts each once.
-
-        Stops as soon as the room is full: a very long conversation is not tokenised only to be dropped.
-        """
-        system = 1 if messages[0].role == "system" else 0
-        kept, budget = 0, float(room)
-        for message in [*messages[:system], *reversed(messages[system:])]:
-            size = len(message.content.encode())
-            budget -= self._length(message.content) if size < BYTES_A_TOKEN * room else math.inf
-            if budget < 0:
-                break
-            kept += 1
-        surplus = max(0, len(messages) - kept)
-        return min(surplus + surplus % 2, _droppable(messages))
-
-    def _length(self, text: str) -> int:
-        return len(self._engine.tokenizer.encode(text, add_special_tokens=False)) if text else 0
-
-    def _render(self, messages: Sequence[ChatMessage], resume_text: str) -> list[int]:
-        chat = [{"role": message.role, "content": message.content} for message in messages]
-        return list(self._engine.render_chat(chat, resume_text))
-
-    def _room(self, plan_limit: int, max_tokens: int) -> int:
-        """Most prompt tokens, so that an answer still has space behind them."""
-        context = self._engine.context_length
-        room = context - min(max_tokens, context // ANSWER_SHARE)
-        return min(room, plan_limit) if plan_limit else room
 
     def _params(self, claim: Claim, prompt_tokens: int) -> SamplingParams:
         """The job's choices over the model's own; the same seed whoever goes on with the job."""
@@ -293,30 +269,62 @@ class Worker:
                 at=time.time(),
             )
         )
-        self._transport.publish(self._name, {generation: events})
+        self._link.publish(generation, events)
 
     def _flush(self) -> None:
         """Publish the window's events of every job, once the window is over."""
         now = time.monotonic()
         if now - self._flushed < FLUSH_SECONDS:
             return
-        events = {generation: run for generation, job in self._running.items() if (run := job.take_events())}
-        if events:
-            self._flushed = now
-            self._transport.publish(self._name, events)
-
-
-def _droppable(messages: Sequence[ChatMessage]) -> int:
-    """How many messages may be left out: all but the system's and the newest, in pairs of question and answer."""
-    rest = len(messages) - (1 if messages[0].role == "system" else 0) - 1
-    return rest - rest % 2
-
-
-def _without_oldest(messages: Sequence[ChatMessage], dropped: int) -> list[ChatMessage]:
-    first = 1 if messages[0].role == "system" else 0
-    return [*messages[:first], *messages[first + dropped :]]
+        for generation, job in self._running.items():
+            if events := job.take_events():
+                self._flushed = now
+                self._link.publish(generation, events)
 
 
 def _seed(job_id: str) -> int:
     """A seed of the job's own: random to people, and the same for a worker that goes on with the job."""
     return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:8], "big") >> 2
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m inference.worker", description=__doc__)
+    parser.add_argument("--socket", type=Path, required=True, help="where the serving process offers its transport")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--model", required=True, help="the name that jobs ask for")
+    parser.add_argument("--path", required=True, help="a local folder or a model hub name")
+    parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--slots", type=int, default=16, help="answers at once")
+    parser.add_argument("--kv-megabytes", type=int, default=0, help="0: a share of the memory")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch; 0: its own choice")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """A worker until SIGTERM. The transport's key, in hex, is in the environment and not on the command line."""
+    options, key = parse_arguments(arguments), bytes.fromhex(os.environ["CHATAPP_TRANSPORT_KEY"])
+    config = EngineConfig(
+        model=options.path,
+        device=options.device,
+        max_num_seqs=options.slots,
+        kv_memory_bytes=options.kv_megabytes * 2**20 or None,
+        num_threads=options.threads or None,
+        prefix_salt=hashlib.sha256(b"prefix:" + key).digest(),
+    )
+    transformers_logging.disable_progress_bar()  # the page and the terminal have one of ours
+    transport = LocalTransport(options.socket, key)
+    worker = Worker(
+        transport,
+        lambda progress: LLMEngine(config, progress),
+        name=options.name,
+        model=options.model,
+        demo=options.demo,
+    )
+    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    worker.run()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    main(sys.argv[1:])

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from django.conf import settings
 
 from chatapp.settings.environment import env
 from inference.demo import MODEL_PATH
-
-if TYPE_CHECKING:
-    from inference.engine import LLMEngine
 
 DEMO = "demo"
 DEMO_THREADS = 1  # its matrices are too small to gain from a second core, which the pages can use
@@ -47,19 +39,10 @@ class EngineOptions:
     def label(self) -> str:
         return "the bundled demo model; MODEL=Qwen/Qwen3-0.6B sets a real one" if self.demo else self.model
 
-    def load(self, progress: Callable[[float, str], None]) -> LLMEngine:
-        """Load torch, then the model. Raises ``inference.errors.ModelError``."""
-        from transformers.utils import logging as transformers_logging
-
-        from inference.engine import EngineConfig, LLMEngine
-
-        transformers_logging.disable_progress_bar()  # ours is told by ``progress``
-        config = EngineConfig(
-            model=str(MODEL_PATH) if self.demo else self.model,
-            device=self.device,
-            max_num_seqs=self.slots,
-            kv_memory_bytes=self.kv_megabytes * 2**20 or None,
-            num_threads=self.threads or (DEMO_THREADS if self.demo else None),
-            prefix_salt=hashlib.sha256(b"prefix:" + settings.SECRET_KEY.encode()).digest(),
-        )
-        return LLMEngine(config, progress)
+    def arguments(self) -> list[str]:
+        """For ``python -m inference.worker``."""
+        threads = self.threads or (DEMO_THREADS if self.demo else 0)
+        path = str(MODEL_PATH) if self.demo else self.model
+        arguments = ["--model", self.model, "--path", path, "--device", self.device, "--slots", str(self.slots)]
+        arguments += ["--kv-megabytes", str(self.kv_megabytes), "--threads", str(threads)]
+        return [*arguments, "--demo"] if self.demo else arguments

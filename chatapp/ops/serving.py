@@ -1,14 +1,12 @@
-"""The embedded product: pages, sockets, an engine and a Celery worker, started and stopped as one.
+"""The embedded product: pages and sockets, with an engine and a Celery worker as children.
 
-The one place that runs an engine beside the web. ``prepare`` brings database and static files up to
-date, ``Embedded.run`` serves until it is told to stop.
+``prepare`` brings database and static files up to date, ``Embedded.run`` serves until it is told to stop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
-import gc
 import os
 import signal
 import socket
@@ -40,9 +38,7 @@ WORKER = "embedded"
 CELERY_THREADS = "8"  # a title waits in its thread for the model; the sweep must find another one
 STOP_SECONDS = 2.5  # for Celery to finish; the whole stop is promised within five
 WATCH_SECONDS = 5.0
-HEARTBEAT_SECONDS = 3600.0  # the engine lives in this process: it cannot be lost without it
-
-SWITCH_SECONDS = 0.001  # how long pages may hold the interpreter while the engine's thread wants it
+HEARTBEAT_SECONDS = 30.0  # longer than a child needs to load torch on a busy machine, before its first word
 
 Say = Callable[[str], None]
 
@@ -79,28 +75,25 @@ def require_free(host: str, port: int) -> None:
 
 
 class Embedded:
-    """Everything in one process, and Celery in a child of it."""
+    """Pages, sockets and the transport in this process; engine and Celery in children, watched."""
 
     def __init__(self, *, host: str, port: int, server: str, engine: EngineOptions, say: Say) -> None:
         self._host, self._port, self._server, self._engine, self._say = host, port, server, engine, say
         self._transport = MemoryTransport(
             heartbeat=HEARTBEAT_SECONDS, journal=Journal(settings.VAR_DIR / "run" / "journal")
         )
-        self._worker: Any = None
         self._stopped = threading.Event()
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM. Every child has ended when this returns."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end as KeyboardInterrupt
-        sys.setswitchinterval(SWITCH_SECONDS)
         os.umask(0o077)  # conversations are for whoever runs this, not for the machine's other users
         install_transport(self._transport)
         self._report("starting", "Starting")
         self._recover()
-        self._celery = start_celery()
-        threading.Thread(target=self._run_worker, name="engine", daemon=True).start()
+        self._children = [Child("Background work", start_celery), Child("The engine", self._start_engine)]
         threading.Thread(target=self._tell_progress, name="progress", daemon=True).start()
-        threading.Thread(target=self._watch_celery, name="celery-watch", daemon=True).start()
+        threading.Thread(target=self._watch_children, name="watch", daemon=True).start()
         try:
             (run_uvicorn if self._server == "uvicorn" else run_daphne)(self._host, self._port, self._open_socket)
         except KeyboardInterrupt:
@@ -108,10 +101,7 @@ class Embedded:
         finally:
             self._say("Stopping")
             self._stopped.set()
-            if self._worker is not None:
-                self._worker.stop()
-            stop_celery(self._celery)
-            gc.freeze()  # torch leaves millions of objects that a last collection need not look at
+            stop_children([child.process for child in self._children])
 
     def _recover(self) -> None:
         """What a killed process left: written answers are saved, waiting ones are queued again."""
@@ -131,29 +121,18 @@ class Embedded:
 
         serve_local(socket_path(), socket_key(), self._transport, hint)
 
-    def _run_worker(self) -> None:
-        try:
-            from inference.worker import Worker  # torch takes seconds to load; the pages are up meanwhile
+    def _start_engine(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "inference.worker", "--socket", str(socket_path()), "--name", WORKER]
+        environment = os.environ | {"CHATAPP_TRANSPORT_KEY": socket_key().hex()}
+        return start_child([*command, *self._engine.arguments()], environment)
 
-            self._report("loading", "Loading torch")
-            self._worker = Worker(
-                self._transport,
-                self._engine.load,
-                name=WORKER,
-                model=self._engine.model,
-                demo=self._engine.demo,
-            )
-            self._worker.run()
-        except Exception as error:
-            self._report("failed", f"{type(error).__name__}: {error}")
-            raise
-
-    def _watch_celery(self) -> None:
-        """Background work that has died is started again; the pause keeps a broken one from spinning."""
+    def _watch_children(self) -> None:
+        """What has died is started again; the pause keeps a broken one from spinning."""
         while not self._stopped.wait(WATCH_SECONDS):
-            if self._celery.poll() is not None:
-                self._say(f"Background work ended with {self._celery.returncode}; starting it again")
-                self._celery = start_celery()
+            for child in self._children:
+                if (code := child.process.poll()) is not None and not self._stopped.is_set():
+                    self._say(f"{child.name} ended with {code}; starting it again")
+                    child.process = child.start()
 
     def _report(self, state: Any, detail: str) -> None:
         report = WorkerReport(WORKER, state, self._engine.model, demo=self._engine.demo, detail=detail, at=time.time())
@@ -163,7 +142,9 @@ class Embedded:
         """Say what the engine does, a line for every change, until it is ready or has failed."""
         said = ""
         while not self._stopped.wait(0.2):
-            report = self._transport.stats().workers[0]
+            report = next(iter(self._transport.stats().workers), None)
+            if report is None:
+                continue
             if report.state == "ready":
                 self._say(f"Ready at {self._url()} ({self._engine.label}). Stop with Ctrl-C.")
                 return
@@ -191,6 +172,7 @@ def run_uvicorn(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLo
         log_config=None,
         log_level="warning",
         ws_max_size=4 * settings.CHATAPP_MAX_MESSAGE_CHARACTERS + 10_000,  # a character takes at most 4 bytes
+        ws_per_message_deflate=False,  # frames of a few words grow by it, and cost more than they save
         timeout_graceful_shutdown=1,
     )
 
@@ -211,51 +193,48 @@ def run_daphne(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLoo
     Server(get_default_application(), endpoints=build_endpoint_description_strings(host=host, port=port)).run()
 
 
+class Child:
+    """A process of ours, and how to start it again."""
+
+    def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+        self.name, self.start = name, start
+        self.process = start()
+
+
 def start_celery() -> subprocess.Popen[bytes]:
-    """A worker with beat, in a session of its own so that Ctrl-C reaches it through us."""
+    """A worker with beat."""
     for folder in ("queue", "control"):
         (settings.VAR_DIR / "celery" / folder).mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "--quiet",
-        "-A",
-        "chatapp",
-        "worker",
-        "--beat",
-        "--pool",
-        "threads",
-    ]
+    command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--beat", "--pool", "threads"]
     command += ["--concurrency", CELERY_THREADS, "--schedule", str(settings.VAR_DIR / "celery" / "schedule")]
-    command += [
-        "--without-gossip",
-        "--without-mingle",
-        "--without-heartbeat",
-        "--loglevel",
-        settings.LOG_LEVEL,
-    ]
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.LOG_LEVEL]
     # The queue is a folder of ours, so Celery's warning about root and messages from strangers says nothing here.
-    environment = os.environ | {
-        "PYTHONWARNINGS": "ignore::RuntimeWarning:celery.platforms,ignore:You're running the worker"
-    }
+    quiet = "ignore::RuntimeWarning:celery.platforms,ignore:You're running the worker"
+    return start_child(command, os.environ | {"PYTHONWARNINGS": quiet})
+
+
+def start_child(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """In a session of its own, so that Ctrl-C reaches it through us; on Linux it ends when we are killed."""
     return subprocess.Popen(
         command,
         env=environment,
         cwd=settings.BASE_DIR,
         start_new_session=True,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 (no other thread runs yet)
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it only calls prctl
     )
 
 
-def stop_celery(celery: subprocess.Popen[bytes]) -> None:
-    """Ask it to finish what it does; after three seconds end it with every child of its own."""
-    celery.terminate()
-    try:
-        celery.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(celery.pid, signal.SIGKILL)
-        celery.wait()
+def stop_children(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Ask them to finish what they do; after ``STOP_SECONDS`` end them with every child of their own."""
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _die_with_parent() -> None:

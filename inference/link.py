@@ -1,0 +1,149 @@
+"""A worker's side of the transport, in a thread of its own.
+
+The engine's thread never waits for the transport: it leaves events here and finds claims and cancels
+here, while the link exchanges them every few milliseconds. Leases are renewed only while the engine's
+thread keeps calling ``beat``: a worker that hangs loses its jobs to one that does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+
+from .errors import TransportUnavailable
+from .messages import Claim, Event, Renewal, WorkerReport
+from .transport import Transport
+
+logger = logging.getLogger(__name__)
+
+BUSY_SECONDS = 0.004  # between exchanges while the engine works: shorter than a step
+IDLE_SECONDS = 0.5  # longest wait for a job before the next heartbeat
+HANG_SECONDS = 10.0  # an engine that has not called for so long has stopped
+RETRY_SECONDS = 0.5  # while the transport cannot be reached
+
+
+class Link:
+    """``report`` is sent with the next exchange after each ``beat`` that brings one."""
+
+    def __init__(self, transport: Transport, worker: str) -> None:
+        self._transport, self._worker = transport, worker
+        self._changed = threading.Condition()
+        self._outbox: dict[str, list[Event]] = {}
+        self._claims: list[Claim] = []
+        self._cancelled: frozenset[str] = frozenset()
+        self._lost: set[str] = set()
+        self._free = (0, 0)  # slots and KV tokens, as of the last beat
+        self._busy = False
+        self._report: WorkerReport | None = None
+        self._beat = time.monotonic()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Send what is left, and end the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(IDLE_SECONDS * 4)
+
+    # For the engine's thread
+
+    def beat(self, slots: int, kv_tokens: int, *, busy: bool, report: WorkerReport | None = None) -> None:
+        """The engine lives; this much it could take. ``busy``: it has something to compute."""
+        with self._changed:
+            self._beat, self._free = time.monotonic(), (slots, kv_tokens)
+            self._busy = busy or bool(self._claims)
+            self._report = report or self._report
+
+    def publish(self, generation: str, events: Iterable[Event]) -> None:
+        """Leave events for the next exchange."""
+        with self._changed:
+            self._outbox.setdefault(generation, []).extend(events)
+            self._changed.notify()
+
+    def take(self, wait: float = 0.0) -> tuple[list[Claim], Renewal]:
+        """New claims, and the jobs to stop; waits up to ``wait`` seconds for either. A job that was lost and
+        claimed again stands in both: it is to be dropped first.
+        """
+        with self._changed:
+            if wait and not self._claims and not self._lost:
+                self._changed.wait(wait)
+            claims, self._claims = self._claims, []
+            renewal = Renewal(self._cancelled, frozenset(self._lost))
+            self._cancelled, self._lost = frozenset(), set()
+            slots, kv_tokens = self._free
+            taken = sum(claim.job.prompt_tokens for claim in claims)
+            self._free = (max(0, slots - len(claims)), max(0, kv_tokens - taken))
+            return claims, renewal
+
+    # The link's own thread
+
+    def _run(self) -> None:
+        while True:
+            try:
+                done = self._exchange()
+            except TransportUnavailable:
+                done = self._closing
+                time.sleep(RETRY_SECONDS)
+            except Exception:  # a link that ended would leave the engine talking to nobody
+                logger.exception("an exchange with the transport failed")
+                done = self._closing
+                time.sleep(RETRY_SECONDS)
+            if done:
+                return
+
+    def _exchange(self) -> bool:
+        """Send, renew, claim. True when the link is closing and nothing is left to send."""
+        with self._changed:
+            if self._busy and not self._outbox and not self._closing:
+                self._changed.wait(BUSY_SECONDS)
+            outbox, self._outbox = self._outbox, {}
+            report, self._report = self._report, None
+            alive = time.monotonic() - self._beat < HANG_SECONDS
+            waiting = sum(claim.job.prompt_tokens for claim in self._claims)
+            slots, kv_tokens = self._free[0] - len(self._claims), self._free[1] - waiting
+            idle, closing = not self._busy and not outbox, self._closing
+        if outbox:
+            self._send(outbox)
+        if closing:
+            return not self._outbox
+        if alive:
+            self._renew(report)
+            self._claim(slots, kv_tokens, IDLE_SECONDS if idle else 0.0)
+        else:
+            time.sleep(BUSY_SECONDS)
+        return False
+
+    def _send(self, outbox: dict[str, list[Event]]) -> None:
+        try:
+            self._transport.publish(self._worker, outbox)
+        except TransportUnavailable:
+            with self._changed:  # keep them, in front of what has come since
+                for generation, events in outbox.items():
+                    self._outbox[generation] = events + self._outbox.get(generation, [])
+            raise
+
+    def _renew(self, report: WorkerReport | None) -> None:
+        renewal = self._transport.renew(self._worker, report)
+        if renewal.cancelled or renewal.lost:
+            with self._changed:
+                self._cancelled = renewal.cancelled
+                self._lost |= renewal.lost
+                for generation in renewal.lost:
+                    self._outbox.pop(generation, None)  # whoever has the job now writes its next events
+                self._changed.notify()
+
+    def _claim(self, slots: int, kv_tokens: int, wait: float) -> None:
+        if slots <= 0:
+            return
+        claims = self._transport.claim(self._worker, slots, max(0, kv_tokens), wait)
+        if claims:
+            with self._changed:
+                self._claims += claims
+                self._busy = True  # at once: a link that waits for the next job would hold this one's first token
+                self._changed.notify()

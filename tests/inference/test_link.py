@@ -1,0 +1,132 @@
+"""The link between an engine's thread and the transport."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from inference import link as link_module
+from inference.errors import TransportUnavailable
+from inference.link import Link
+from inference.messages import Ended, Job, Sampling, Started, Text
+from inference.transport import MemoryTransport
+
+
+@pytest.fixture
+def transport():
+    return MemoryTransport(retention=3600)
+
+
+@pytest.fixture
+def link(transport):
+    link = Link(transport, "w")
+    link.start()
+    yield link
+    link.close()
+
+
+def submit(transport, name, after=0.0):
+    job = Job(name, "t", "m", (), Sampling(8), 5)
+    threading.Timer(after, transport.submit, [job]).start()
+
+
+def wait_until(condition, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_a_job_and_its_first_token_do_not_wait_for_a_heartbeat(transport, link, monkeypatch):
+    """Both ways at once: with long waits, only what is woken comes in time."""
+    monkeypatch.setattr(link_module, "IDLE_SECONDS", 5.0)
+    link.beat(4, 100, busy=False)
+    time.sleep(0.6)
+    began = time.monotonic()
+    submit(transport, "g", after=0.05)
+    (claim,), _ = link.take(5.0)
+    link.publish("g", [Started(1, "w", "m", "r", 5), Text(2, "a", (1,))])
+    wait_until(lambda: len(transport.log("g")) == 2)
+    assert claim.job.id == "g"
+    assert time.monotonic() - began < 2.0
+    link.beat(4, 100, busy=False)
+    link.publish("g", [Ended(3, "stop", 1)])
+    wait_until(lambda: len(transport.log("g")) == 3)
+    submit(transport, "h")
+    link.take(5.0)
+
+
+def test_no_more_is_claimed_than_the_last_beat_had_room_for(transport, link):
+    for number in range(5):
+        submit(transport, f"g{number}")
+    link.beat(2, 100, busy=False)
+    wait_until(lambda: transport.stats().running == 2)
+    time.sleep(0.1)
+    assert transport.stats().running == 2
+    claims, _ = link.take()
+    assert len(claims) == 2
+    time.sleep(0.1)
+    assert transport.stats().running == 2, "what was taken is not free until the engine says so"
+    link.beat(1, 100, busy=True)
+    wait_until(lambda: transport.stats().running == 3)
+
+
+def test_cancels_reach_the_engine_within_a_few_milliseconds(transport, link):
+    submit(transport, "g")
+    link.beat(4, 100, busy=False)
+    link.take(5.0)
+    transport.cancel("g")
+    found = []
+    wait_until(lambda: found.append(link.take()[1].cancelled) or "g" in found[-1], seconds=1.0)
+
+
+def test_an_engine_that_hangs_loses_its_lease(monkeypatch):
+    monkeypatch.setattr(link_module, "HANG_SECONDS", 0.2)
+    transport = MemoryTransport(lease=0.5)
+    link = Link(transport, "w")
+    link.start()
+    submit(transport, "g")
+    link.beat(4, 100, busy=False)
+    link.take(5.0)
+    time.sleep(1.0)  # the engine is silent
+    (claim,) = transport.claim("other", 1, 100)
+    assert (claim.job.id, claim.attempt) == ("g", 2)
+    link.close()
+
+
+def test_events_survive_a_transport_that_is_away_for_a_while(monkeypatch):
+    monkeypatch.setattr(link_module, "RETRY_SECONDS", 0.01)
+    transport = MemoryTransport()
+    away, publish = [], transport.publish
+
+    def flaky(worker, events):
+        away.append(1)
+        if len(away) <= 3:
+            raise TransportUnavailable("nobody there")
+        publish(worker, events)
+
+    transport.publish = flaky
+    link = Link(transport, "w")
+    link.start()
+    submit(transport, "g")
+    link.beat(4, 100, busy=False)
+    link.take(5.0)
+    link.publish("g", [Started(1, "w", "m", "r", 5)])
+    link.publish("g", [Text(2, "a", (1,))])
+    link.publish("g", [Ended(3, "stop", 1)])
+    wait_until(lambda: len(transport.log("g")) == 3)
+    assert [event.seq for event in transport.log("g")] == [1, 2, 3]
+    link.close()
+
+
+def test_closing_sends_what_is_left(transport):
+    link = Link(transport, "w")
+    link.start()
+    submit(transport, "g")
+    link.beat(4, 100, busy=False)
+    link.take(5.0)
+    link.publish("g", [Ended(1, "stop")])
+    link.close()
+    assert transport.log("g") == [Ended(1, "stop")]
