@@ -312,7 +312,8 @@ def main(arguments: Sequence[str]) -> None:
         num_threads=options.threads or None,
         prefix_salt=hashlib.sha256(b"prefix:" + key).digest(),
     )
-    transformers_logging.disable_progress_bar()  # the page and the terminal have one of ours
+    # the page and the terminal have a progress of ours
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transport = LocalTransport(options.socket, key)
     worker = Worker(
         transport,

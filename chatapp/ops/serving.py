@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import signal
@@ -37,7 +38,7 @@ from .engine_options import EngineOptions
 WORKER = "embedded"
 CELERY_THREADS = "8"  # a title waits in its thread for the model; the sweep must find another one
 STOP_SECONDS = 2.5  # for Celery to finish; the whole stop is promised within five
-WATCH_SECONDS = 5.0
+WATCH_SECONDS = 1.0
 HEARTBEAT_SECONDS = 30.0  # longer than a child needs to load torch on a busy machine, before its first word
 
 Say = Callable[[str], None]
@@ -91,7 +92,10 @@ class Embedded:
         install_transport(self._transport)
         self._report("starting", "Starting")
         self._recover()
-        self._children = [Child("Background work", start_celery), Child("The engine", self._start_engine)]
+        self._children = [
+            Child("Background work", start_celery),
+            Child("The engine", self._start_engine, self._bury_engine),
+        ]
         threading.Thread(target=self._tell_progress, name="progress", daemon=True).start()
         threading.Thread(target=self._watch_children, name="watch", daemon=True).start()
         try:
@@ -126,12 +130,18 @@ class Embedded:
         environment = os.environ | {"CHATAPP_TRANSPORT_KEY": socket_key().hex()}
         return start_child([*command, *self._engine.arguments()], environment)
 
+    def _bury_engine(self) -> None:
+        """Its answers need not wait for a lease to end: the next engine goes on with them."""
+        self._transport.bury(WORKER)
+        self._report("starting", "Starting again")
+
     def _watch_children(self) -> None:
         """What has died is started again; the pause keeps a broken one from spinning."""
         while not self._stopped.wait(WATCH_SECONDS):
             for child in self._children:
                 if (code := child.process.poll()) is not None and not self._stopped.is_set():
                     self._say(f"{child.name} ended with {code}; starting it again")
+                    child.ended()
                     child.process = child.start()
 
     def _report(self, state: Any, detail: str) -> None:
@@ -194,10 +204,12 @@ def run_daphne(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLoo
 
 
 class Child:
-    """A process of ours, and how to start it again."""
+    """A process of ours, how to start it again, and what to do when it has ended."""
 
-    def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
-        self.name, self.start = name, start
+    def __init__(
+        self, name: str, start: Callable[[], subprocess.Popen[bytes]], ended: Callable[[], None] = lambda: None
+    ) -> None:
+        self.name, self.start, self.ended = name, start, ended
         self.process = start()
 
 
@@ -233,8 +245,10 @@ def stop_children(processes: list[subprocess.Popen[bytes]]) -> None:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # Celery's beat can outlive its parent
 
 
 def _die_with_parent() -> None:

@@ -132,6 +132,14 @@ class MemoryTransport:
             else:
                 await woken.wait()
 
+    def bury(self, worker: str) -> None:
+        """The worker's process has ended, and whoever started it knows: its leases are over now."""
+        with self._work:
+            self._reports.pop(worker, None)
+            for generation in self._held.pop(worker, set()):
+                self._hand_over(self._logs[generation])
+            self._work.notify_all()
+
     def unreleased(self) -> frozenset[str]:
         """Generations with a log that nobody has said is in the database; after a start, those recovered."""
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -24,11 +25,11 @@ def own_product(tmp_path):
 
 
 def alive(pid: int) -> bool:
+    """Running: not gone, and not a zombie that only waits to be counted."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
         return False
-    return True
 
 
 def test_readiness_is_honest_and_a_stop_ends_every_child_within_five_seconds(own_product):
@@ -97,3 +98,29 @@ def test_a_bad_value_in_the_environment_stops_the_start_and_names_it(own_product
     log = own_product.log.read_text()
     assert own_product._process.returncode != 0
     assert "CHATAPP_SLOTS='many' is not valid: expected a whole number from 1 to 1024." in log
+
+
+def engine_of(product: Product) -> int:
+    """The process id of the product's inference worker."""
+    listed = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in product.children()}
+    return next(pid for pid, command in listed.items() if b"inference.worker" in command)
+
+
+def test_after_kill_9_of_the_engine_the_answer_goes_on_by_itself(own_product, browser):
+    own_product.start()
+    context = browser.new_context(base_url=own_product.url)
+    page = context.new_page()
+    sign_up(page)
+    ask(page, LONG)
+    page.wait_for_function("() => document.querySelector('[data-role=assistant]').sourceText.length > 40")
+    engine = engine_of(own_product)
+    seen = source(answers(page).last)
+    os.kill(engine, signal.SIGKILL)
+    text = wait_for_end(page)
+    assert text.startswith(seen)
+    assert own_product.query("select text, state from conversations_message where role = 'assistant'") == [
+        (text, "done")
+    ]
+    assert engine_of(own_product) != engine
+    assert own_product.query("select reserved from accounts_usageday") == [(0,)]
+    context.close()
