@@ -124,3 +124,12 @@ def test_after_kill_9_of_the_engine_the_answer_goes_on_by_itself(own_product, br
     assert engine_of(own_product) != engine
     assert own_product.query("select reserved from accounts_usageday") == [(0,)]
     context.close()
+
+
+def test_a_second_start_on_the_same_data_is_refused_and_harms_nothing(own_product):
+    own_product.start()
+    second = Product(own_product.var)
+    second.start(wait=False)
+    assert second._process.wait(30) != 0
+    assert "chatapp is already running with the data in" in own_product.log.read_text()
+    assert own_product.status("/readyz") == 200
