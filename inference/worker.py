@@ -27,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 
 from .engine import EngineConfig, LLMEngine, SamplingParams
 from .engine.outputs import StepOutput
-from .errors import InferenceError, PromptTooLong, TransportUnavailable
+from .errors import InferenceError, ModelError, PromptTooLong, TransportUnavailable
 from .fitting import fit_prompt
 from .link import Link
 from .messages import Claim, Ended, EndReason, Event, Started, Text, WorkerReport
@@ -137,8 +137,8 @@ class Worker:
 
     def _fail_all(self, error: Exception) -> None:
         """There is no engine: say why, end what it held and what waits, until someone stops the worker."""
-        known = isinstance(error, InferenceError | MemoryError)
-        logger.error("the engine is not there: %s", error, exc_info=error if not known else None)
+        if not isinstance(error, ModelError):  # of those the report says all there is to say
+            logger.error("the engine has failed", exc_info=error)
         detail = str(error) or type(error).__name__
         for generation in list(self._running):
             self._end(generation, "failed", "engine_error", GONE)
