@@ -195,7 +195,7 @@ class Worker:
                 job.id, prompt, params, tenant=job.tenant, band=job.band, resume_token_ids=claim.token_ids
             )
         except PromptTooLong as error:
-            self._end(job.id, "failed", error.code, f"Your message is too long for this model. {error}")
+            self._end(job.id, "failed", error.code, f"Too long for this model. {error} Shorten it and send it again.")
         except InferenceError as error:
             self._end(job.id, "failed", error.code, str(error))
         except Exception:

@@ -65,7 +65,9 @@ def chat(page: Page, camera: Camera) -> None:
 
 def trouble(page: Page, camera: Camera) -> None:
     ask(page, STORY)
-    page.wait_for_timeout(700)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-role=assistant]')].at(-1).sourceText.length > 60"
+    )
     page.get_by_role("button", name="Stop").click()
     wait_for_end(page, "stopped")
     camera.take("stopped", themes=("light",))

@@ -17,6 +17,7 @@ from .models import Message
 
 TITLE_SECONDS = 60  # while every GPU is busy a title waits; then the provisional one stays
 POLL_SECONDS = 0.1
+TITLE_WORDS = 10
 
 
 @shared_task(name="conversations.title", soft_time_limit=TITLE_SECONDS + 30)
@@ -37,9 +38,13 @@ def title_conversation(tenant_id: str, message_id: str) -> None:
 
 
 def clean_title(text: str) -> str:
-    """The first line of what the model wrote, without quotes, markup or a full stop."""
-    line = next(iter(text.strip().splitlines()), "")
-    return " ".join(line.strip(" \t\"'#*_`.").split())[:80]
+    """The first line of what the model wrote, without quotes, markup or a full stop.
+
+    Empty when that is no title but an answer: more than one sentence, or too many words.
+    """
+    line = next(iter(text.strip().splitlines()), "").strip(" \t\"'#*_`.")
+    words = line.split()
+    return "" if ". " in line or len(words) > TITLE_WORDS else " ".join(words)[:80]
 
 
 def _write_title(message: Message) -> str:

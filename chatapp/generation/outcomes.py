@@ -34,8 +34,9 @@ class Outcome:
 
     @property
     def can_continue(self) -> bool:
-        """Cut short by anything but the model itself."""
-        return self.ended is not None and self.ended.reason != "stop"
+        """Cut short by anything but the model itself; not a message that will be too long every time."""
+        ended = self.ended
+        return ended is not None and ended.reason != "stop" and ended.error_code != "prompt_too_long"
 
 
 def read_outcome(events: Sequence[Event]) -> Outcome:

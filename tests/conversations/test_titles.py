@@ -26,6 +26,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
         (' "Trip to Rome."\nAnd more', "Trip to Rome"),
         ("# **A plan**", "A plan"),
         ("\n\n", ""),
+        ("I do not know that. Set a real model", ""),
+        ("a " * 11, ""),
         ("x" * 200, "x" * 80),
     ],
 )

@@ -21,7 +21,7 @@ QUIET = [
     "--disable-sync",
 ]
 PASSWORD = "a quiet green kettle"
-LONG = "Tell me a long story about a fox"
+LONG = "Count from 1 to 50"  # the demo model writes hundreds of tokens here: time enough to act in the middle
 _people = itertools.count(1)
 
 expect.set_options(timeout=15_000)

@@ -169,7 +169,7 @@ def test_a_message_that_can_never_fit_fails_by_name_and_the_worker_goes_on(trans
     transport.submit(job("long", "the quick brown fox " * 60))
     end = ended(transport, "long")[-1]
     assert (end.reason, end.error_code) == ("failed", "prompt_too_long")
-    assert "too long for this model" in end.error_message
+    assert "Shorten it" in end.error_message
     transport.submit(job("next"))
     assert ended(transport, "next")[-1].reason == "length"
 

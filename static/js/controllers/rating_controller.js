@@ -44,6 +44,7 @@ export default class extends Controller {
   }
 
   #open(article) {
+    if (!article.message.rating) return; // taken back while the toast still asked why
     this.article = article;
     const { value, reasons, comment } = article.message.rating;
     this.titleTarget.textContent = value === GOOD ? "What was good?" : "What was wrong?";
