@@ -19,6 +19,7 @@ from tests.e2e.server import ROOT, Product
 
 FOLDER = ROOT / "docs" / "screenshots"
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+LAST_ANSWER_HAS_BEGUN = "() => [...document.querySelectorAll('[data-role=assistant]')].at(-1).sourceText.length > 60"
 STORY, CODE = "Tell me a long story about a fox", "Write a hello world program in Python"
 
 
