@@ -67,7 +67,7 @@ class KVCache:
     """
 
     def __init__(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int, like: Tensor) -> None:
-        self.block_size = block_size
+        self.num_blocks, self.block_size = num_blocks, block_size
         size = (num_blocks, block_size)
         self.keys = {n: like.new_zeros(*size, s.kv_heads, s.key_dim) for n, s in shapes.items()}
         self.values = {n: like.new_zeros(*size, s.kv_heads, s.value_dim) for n, s in shapes.items()}
@@ -89,6 +89,10 @@ class KVCache:
     def wipe(self, block_ids: list[int]) -> None:
         for cache in (*self.keys.values(), *self.values.values()):
             cache[block_ids] = 0
+
+    def copy(self, source: int, target: int) -> None:
+        for cache in (*self.keys.values(), *self.values.values()):
+            cache[target] = cache[source]
 
 
 @dataclass(frozen=True, slots=True)

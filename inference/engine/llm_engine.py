@@ -73,9 +73,9 @@ class LLMEngine:
         self.tokenizer = _load_tokenizer(path)
         self.runner = ModelRunner(path, config, progress)
         self.eos_token_ids = end_tokens(self.runner.model, self.tokenizer)
-        self.blocks = BlockManager(self.runner.num_blocks, config.block_size, config.prefix_salt)
+        self.blocks = BlockManager(self.runner.cache.num_blocks, config.block_size, config.prefix_salt)
         self.scheduler = Scheduler(self.blocks, config.max_num_seqs, config.max_batched_tokens)
-        kv_tokens = self.runner.num_blocks * config.block_size
+        kv_tokens = self.runner.cache.num_blocks * config.block_size
         self.context_length = min(kv_tokens, self.runner.max_model_len or kv_tokens)
         self.render_chat = ChatRenderer(self.tokenizer).render
         self._decode = _decoder(self.tokenizer)

@@ -9,7 +9,7 @@ chunks, are compared with the model's own.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from inference.engine.attention import ATTENTION_NAME, Attending, KVCache, LayerShape
-from inference.engine.batch import build_batch
+from inference.engine.attention import ATTENTION_NAME, Attending, LayerShape
+from inference.engine.backend import Backend
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.sequence import Chunk, Sequence, token_array
 from inference.errors import UnsupportedModel
 
-PROBE_LENGTH, PROBE_SPLIT, PROBE_BLOCK = 24, 17, 8
-TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # relative; half precision has its own below
-HALF_TOLERANCE = 0.1
+PROBE_LENGTH, PROBE_SPLIT, PROBE_BLOCK = 40, 17, 16
 HARMLESS = {"dropout", "position_ids", "is_causal", "output_attentions", "use_cache"}
 WINDOWED = {"sliding_attention": True, "full_attention": False}
 
@@ -118,13 +116,17 @@ def _check_layers(name: str, config: Any, probe: _Probe) -> None:
 
 
 @torch.inference_mode()
-def verify(model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
-    """Compare with the model's own attention. Raises ``UnsupportedModel`` when they disagree."""
+def verify(model: PreTrainedModel, shapes: dict[int, LayerShape], backend: Backend) -> None:
+    """Let ``backend`` adopt the model, and compare with what the model computed by itself before.
+
+    Raises ``UnsupportedModel`` when they disagree.
+    """
     ids = (torch.arange(PROBE_LENGTH) * 7919 + 13) % model.config.get_text_config().vocab_size
-    ours, reference = _paged_logits(model, shapes, ids.tolist()), _own_logits(model, ids.to(model.device))
-    error = (ours - reference).norm(dim=-1) / reference.norm(dim=-1)
+    reference = _own_logits(model, ids.to(model.device))
+    backend.adopt(model)
+    error = _paged_logits(model, shapes, ids.tolist(), backend).sub(reference).norm(dim=-1) / reference.norm(dim=-1)
     # The median, because in a mixture of experts a rounding error may send a token to another expert.
-    if not bool(error.median() <= TOLERANCE.get(model.dtype, HALF_TOLERANCE)):
+    if not bool(error.median() <= backend.tolerance):
         raise UnsupportedModel(
             f"{type(model).__name__} computes something else through the paged KV cache than by itself "
             f"(relative difference {float(error.median()):.2g}): its attention is not implemented."
@@ -140,20 +142,16 @@ def _own_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
     return logits.float()
 
 
-def _paged_logits(model: PreTrainedModel, shapes: dict[int, LayerShape], ids: list[int]) -> Tensor:
-    cache = KVCache(shapes, PROBE_LENGTH // PROBE_BLOCK, PROBE_BLOCK, like=next(model.parameters()))
+def _paged_logits(model: PreTrainedModel, shapes: dict[int, LayerShape], ids: list[int], backend: Backend) -> Tensor:
+    """All logits, computed in two chunks."""
+    num_blocks = -(-PROBE_LENGTH // PROBE_BLOCK)
+    cache = backend.new_cache(shapes, num_blocks, PROBE_BLOCK)
     seq = Sequence("probe", token_array(ids), PROBE_LENGTH, SamplingParams(), 0, PROBE_LENGTH, (0, 0.0, 0))
-    seq.block_table = token_array(range(PROBE_LENGTH // PROBE_BLOCK))
+    seq.block_table = token_array(range(num_blocks))
     pieces = [Chunk(seq, 0, PROBE_SPLIT), Chunk(seq, PROBE_SPLIT, PROBE_LENGTH - PROBE_SPLIT)]
     logits = []
     for piece in pieces:
-        batch = build_batch([piece], cache, model.device)
-        logits.append(
-            model(
-                input_ids=batch.input_ids,
-                position_ids=batch.position_ids,
-                use_cache=False,
-                paged=batch.context,
-            ).logits[0]
-        )
+        batch = backend.build([piece], cache)
+        every_row = torch.arange(piece.length, device=backend.device)
+        logits.append(backend.forward(model, replace(batch, logit_rows=every_row)))
     return torch.cat(logits).float()

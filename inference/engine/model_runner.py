@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 
-from inference.engine.attention import KVCache, LayerShape
-from inference.engine.batch import build_batch
+from inference.engine.attention import LayerShape
+from inference.engine.backend import Cache, choose_backend
 from inference.engine.config import EngineConfig
 from inference.engine.model import context_limit, inspect_layers, load_model, verify
-from inference.engine.packing import pack_linears
 from inference.engine.sampler import sample
 from inference.engine.sequence import Chunk
 
@@ -29,33 +28,25 @@ class ModelRunner:
     def __init__(self, path: Path, config: EngineConfig, progress: Callable[[float, str], None]) -> None:
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
-        self.device = _device(config.device)
+        device = _device(config.device)
+        self.backend = choose_backend(config, device, _dtype(config.dtype, device, path))
         progress(0.0, "Loading the weights")
-        self.model = load_model(path, _dtype(config.dtype, self.device, path), self.device)
-        pack_linears(self.model)
+        self.model = load_model(path, self.backend.dtype, device)
         progress(0.8, "Checking the attention")
         shapes = inspect_layers(self.model)
-        verify(self.model, shapes)
+        verify(self.model, shapes, self.backend)
         progress(0.9, "Reserving the KV cache")
         text_config = self.model.config.get_text_config()
         self.vocab_size = int(text_config.vocab_size)
         self.max_model_len = _shorter(config.max_model_len, context_limit(text_config))
         self.cache = self._reserve_cache(config, shapes)
-        self.num_blocks = len(next(iter(self.cache.keys.values())))
         self.model_seconds = self.sample_seconds = 0.0
 
     @torch.inference_mode()
     def execute(self, chunks: list[Chunk]) -> list[int]:
         """The next token of every chunk that ``samples``, in order; -1 where the logits are not finite."""
         began = time.perf_counter()
-        batch = build_batch(chunks, self.cache, self.device)
-        logits = self.model(
-            input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
-            use_cache=False,
-            logits_to_keep=batch.logit_rows,
-            paged=batch.context,
-        ).logits[0]
+        logits = self.backend.forward(self.model, self.backend.build(chunks, self.cache))
         computed = time.perf_counter()
         seqs = [chunk.sequence for chunk in chunks if chunk.samples]
         token_ids = sample(logits, seqs) if seqs else []
@@ -68,15 +59,18 @@ class ModelRunner:
         """Zero blocks that may hold values that are not finite, before another sequence gets them."""
         self.cache.wipe(block_ids)
 
-    def _reserve_cache(self, config: EngineConfig, shapes: dict[int, LayerShape]) -> KVCache:
-        like = next(self.model.parameters())
-        numbers = sum(shape.kv_heads * (shape.key_dim + shape.value_dim) for shape in shapes.values())
-        block_bytes = config.block_size * numbers * like.element_size()
+    @torch.inference_mode()
+    def copy_block(self, source: int, target: int) -> None:
+        self.cache.copy(source, target)
+
+    def _reserve_cache(self, config: EngineConfig, shapes: dict[int, LayerShape]) -> Cache:
+        block_bytes = config.block_size * self.backend.token_bytes(shapes)
         num_blocks = config.num_kv_blocks or self._affordable(config, block_bytes)
-        return KVCache(shapes, num_blocks, config.block_size, like)
+        cache: Cache = self.backend.new_cache(shapes, num_blocks, config.block_size)
+        return cache
 
     def _affordable(self, config: EngineConfig, block_bytes: int) -> int:
-        num_blocks = (config.kv_memory_bytes or _memory_share(self.device)) // block_bytes
+        num_blocks = (config.kv_memory_bytes or _memory_share(self.backend.device)) // block_bytes
         if num_blocks < 1:
             raise ValueError(f"kv_memory_bytes must hold at least one block of {block_bytes} bytes")
         if config.kv_memory_bytes is None and self.max_model_len is not None:

@@ -1,0 +1,96 @@
+"""What differs from one device to another, behind one interface.
+
+``TorchBackend`` is plain torch on any device and the reference that the others are tested against. A
+backend of its own hardware replaces modules of the model by faster ones (``adopt``), lays out the KV
+cache, turns a step's chunks into tensors and runs the forward.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from inference.engine.attention import KVCache, LayerShape
+from inference.engine.batch import Batch, build_batch
+from inference.engine.config import EngineConfig
+from inference.engine.packing import pack_linears
+from inference.engine.sequence import Chunk
+
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # relative; half precision has its own below
+HALF_TOLERANCE = 0.1
+
+
+class Cache(Protocol):
+    """Keys and values of all layers in ``num_blocks`` blocks of ``block_size`` tokens."""
+
+    num_blocks: int
+    block_size: int
+
+    def wipe(self, block_ids: list[int]) -> None:
+        """Zero blocks that may hold values that are not finite."""
+
+    def copy(self, source: int, target: int) -> None:
+        """Copy one block to another, in all layers."""
+
+
+class Backend(Protocol):
+    device: torch.device
+    dtype: torch.dtype  # in which the weights are loaded
+    tolerance: float  # relative difference of logits that its arithmetic explains
+
+    def adopt(self, model: PreTrainedModel) -> None:
+        """Replace modules by faster ones that compute the same; called once, before anything is run."""
+
+    def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
+        """Bytes that one token takes in the KV cache."""
+
+    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> Any:
+        """A ``Cache`` of zeros."""
+
+    def build(self, chunks: list[Chunk], cache: Any) -> Batch:
+        """A step's chunks as tensors."""
+
+    def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """Logits [rows of ``batch.logit_rows``, vocabulary]."""
+
+
+class TorchBackend:
+    """Plain torch. On a CPU in float32, large linear layers are packed for oneDNN."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self.tolerance = TOLERANCE.get(dtype, HALF_TOLERANCE)
+
+    def adopt(self, model: PreTrainedModel) -> None:
+        pack_linears(model)
+
+    def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
+        numbers = sum(shape.kv_heads * (shape.key_dim + shape.value_dim) for shape in shapes.values())
+        return numbers * self.dtype.itemsize
+
+    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> KVCache:
+        return KVCache(shapes, num_blocks, block_size, torch.empty(0, dtype=self.dtype, device=self.device))
+
+    def build(self, chunks: list[Chunk], cache: KVCache) -> Batch:
+        return build_batch(chunks, cache, self.device)
+
+    def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        return run_model(model, batch)
+
+
+def run_model(model: Any, batch: Batch) -> Tensor:
+    logits: Tensor = model(
+        input_ids=batch.input_ids,
+        position_ids=batch.position_ids,
+        use_cache=False,
+        logits_to_keep=batch.logit_rows,
+        paged=batch.context,
+    ).logits[0]
+    return logits
+
+
+def choose_backend(config: EngineConfig, device: torch.device, dtype: torch.dtype) -> Backend:
+    return TorchBackend(device, dtype)
