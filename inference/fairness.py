@@ -24,7 +24,7 @@ class FairQueue:
     def __init__(self) -> None:
         self._waiting: dict[int, dict[str, deque[Job]]] = {}
         self._counters: dict[str, float] = {}
-        self._floor = 0.0  # the counter of whoever was served last, for arrivals to an empty queue
+        self._served = 0.0
 
     def __len__(self) -> int:
         return sum(len(jobs) for tenants in self._waiting.values() for jobs in tenants.values())
@@ -34,6 +34,11 @@ class FairQueue:
 
     def counter(self, tenant: str) -> float:
         return self._counters.get(tenant, 0.0)
+
+    @property
+    def served(self) -> float:
+        """The counter at which the job popped last was served, before it was charged."""
+        return self._served
 
     def push(self, job: Job, *, first: bool = False) -> None:
         """Add a job; ``first`` puts one whose worker was lost back at the head of its tenant's line."""
@@ -50,7 +55,7 @@ class FairQueue:
         if job is None or job.prompt_tokens > room:
             return None
         self.remove(job.id)
-        self._floor = self.counter(job.tenant)
+        self._served = self.counter(job.tenant)
         self.charge(job, prompt_tokens=job.prompt_tokens)
         return job
 
@@ -75,7 +80,8 @@ class FairQueue:
     def _lift(self, tenant: str) -> None:
         waiting = {name for tenants in self._waiting.values() for name in tenants}
         if tenant not in waiting:
-            lowest = min((self.counter(name) for name in waiting), default=self._floor)
+            # Where nobody waits, whoever was served last is the measure.
+            lowest = min((self.counter(name) for name in waiting), default=self._served)
             self._counters[tenant] = max(self.counter(tenant), lowest)
 
     def _in_order(self, counters: dict[str, float]) -> Iterator[Job]:

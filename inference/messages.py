@@ -66,12 +66,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job handed to a worker, with what an earlier worker already published of it."""
+    """A job handed to a worker, with what an earlier worker already published of it.
+
+    ``counter`` is the service its tenant had received when it was claimed (``fairness``): of the jobs in a
+    band, the one with the highest gives way first.
+    """
 
     job: Job
     token_ids: tuple[int, ...] = ()
     next_seq: int = 1
     attempt: int = 1
+    counter: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,13 @@ class Worker:
             prompt, dropped = fit_prompt(self._engine, job)
             params = self._params(claim, len(prompt))
             self._engine.add_request(
-                job.id, prompt, params, tenant=job.tenant, band=job.band, resume_token_ids=claim.token_ids
+                job.id,
+                prompt,
+                params,
+                tenant=job.tenant,
+                band=job.band,
+                counter=claim.counter,
+                resume_token_ids=claim.token_ids,
             )
         except PromptTooLong as error:
             self._end(job.id, "failed", error.code, f"Too long for this model. {error} Shorten it and send it again.")

@@ -208,7 +208,7 @@ class MemoryTransport:
         log.attempts += 1
         self._held.setdefault(worker, set()).add(log.job.id)
         token_ids = tuple(t for event in log.events if isinstance(event, Text) for t in event.token_ids)
-        return Claim(log.job, token_ids, len(log.events) + 1, log.attempts)
+        return Claim(log.job, token_ids, len(log.events) + 1, log.attempts, self._queue.served)
 
     def _expire_leases(self) -> None:
         now = self._clock()

@@ -61,6 +61,14 @@ def test_jobs_of_one_tenant_go_in_order_and_tenants_by_their_counters(transport,
     assert claim_ids(transport) == ["a0", "b0", "a1", "a2"]
 
 
+def test_a_claim_tells_the_service_its_tenant_had_received_before_it(transport, job):
+    for n in range(2):
+        transport.submit(job(f"a{n}", "a", prompt_tokens=100, weight=4.0))
+    transport.submit(job("b", "b", prompt_tokens=30))
+    claims = transport.claim("w", 8, 10_000)
+    assert [(claim.job.id, claim.counter) for claim in claims] == [("a0", 0.0), ("b", 0.0), ("a1", 25.0)]
+
+
 def test_batch_work_goes_only_when_nothing_interactive_waits(transport, job):
     transport.submit(job("batch", "a", band=BATCH))
     transport.submit(job("first", "b"))

@@ -115,6 +115,23 @@ def test_a_cancelled_answer_ends_and_its_place_is_free_again(transport, run_work
     assert worker.report.state == "ready"
 
 
+def test_the_engine_ranks_a_job_by_the_service_its_tenant_had_before_it(transport, run_worker, make_engine):
+    engine = make_engine()
+    ranked, add = {}, engine.scheduler.add
+
+    def watched(seq):
+        ranked[seq.request_id] = seq.priority[:2]
+        add(seq)
+
+    engine.scheduler.add = watched
+    for name, tenant, band in (("g0", "greedy", 0), ("g1", "greedy", 0), ("m", "modest", 0), ("b", "greedy", 1)):
+        transport.submit(replace(job(name, band=band), tenant=tenant))
+    run_worker(load=lambda progress: engine)
+    for name in ("g0", "g1", "m", "b"):
+        ended(transport, name)
+    assert ranked == {"g0": (0, 0.0), "m": (0, 0.0), "g1": (0, 10.0), "b": (1, 20.0)}
+
+
 def test_a_continued_answer_publishes_only_what_comes_after(transport, run_worker, make_engine):
     run_worker()
     transport.submit(job(resume_text="jumps over"))
