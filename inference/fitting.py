@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import takewhile
 
 from .engine import LLMEngine
 from .errors import PromptTooLong
@@ -29,6 +30,16 @@ def fit_prompt(engine: LLMEngine, job: Job) -> tuple[list[int], int]:
     if len(prompt) > room:
         raise PromptTooLong(f"It has {len(prompt):,} tokens; {room:,} fit.")
     return prompt, dropped
+
+
+def shared_tokens(engine: LLMEngine, job: Job, prompt: Sequence[int]) -> int:
+    """How many tokens at the beginning of ``prompt`` are the operator's own, whoever the tenant is.
+
+    Compared with the operator's words rendered by themselves, so that nothing of a tenant's can be among them.
+    """
+    words = job.messages[0].content[: job.operator_characters]
+    shared = engine.shared_prefix(words) if words else []
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(prompt, shared, strict=False)))
 
 
 def _room(context: int, plan_limit: int, max_tokens: int) -> int:

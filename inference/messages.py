@@ -47,7 +47,9 @@ class Job:
 
     ``prompt_tokens`` is the web's estimate (the worker counts exactly); ``max_prompt_tokens`` is the
     plan's limit, 0 for the model's own. ``resume_text`` is the part of the answer that already stands
-    in the database: the worker goes on after it, and publishes only what comes after it.
+    in the database: the worker goes on after it, and publishes only what comes after it. The first
+    ``operator_characters`` of the first message are the operator's own, so that tenants may share their keys
+    and values; 0 shares nothing.
     """
 
     id: str
@@ -62,6 +64,7 @@ class Job:
     conversation: str = ""
     resume_text: str = ""
     submitted_at: float = 0.0
+    operator_characters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

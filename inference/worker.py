@@ -28,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 from .engine import EngineConfig, LLMEngine, SamplingParams
 from .engine.outputs import StepOutput
 from .errors import InferenceError, ModelError, PromptTooLong, TransportUnavailable
-from .fitting import fit_prompt
+from .fitting import fit_prompt, shared_tokens
 from .link import Link
 from .messages import Claim, Ended, EndReason, Event, Started, Text, WorkerReport
 from .transport import LocalTransport, Transport
@@ -198,6 +198,7 @@ class Worker:
                 tenant=job.tenant,
                 band=job.band,
                 counter=claim.counter,
+                shared_prefix_tokens=shared_tokens(self._engine, job, prompt),
                 resume_token_ids=claim.token_ids,
             )
         except PromptTooLong as error:

@@ -47,6 +47,13 @@ def assemble_title(first_message: str) -> tuple[ChatMessage, ...]:
     return (ChatMessage("system", TITLE), ChatMessage("user", first_message[:TITLE_CHARACTERS]))
 
 
+def operator_characters(messages: Sequence[ChatMessage]) -> int:
+    """How far the first message is the same for every tenant; 0 for one that does not begin with our words."""
+    first = messages[0]
+    own = next((text for text in (ASSISTANT, TITLE) if first.content.startswith(text)), "")
+    return len(own) if first.role == "system" else 0
+
+
 def estimate_tokens(messages: Sequence[ChatMessage]) -> int:
     """Tokens the messages will take, erring high: the web has no tokenizer, the worker counts exactly.
 

@@ -127,6 +127,7 @@ def answer_job(generation: Generation, chat: tuple[ChatMessage, ...]) -> Job:
         conversation=str(message.conversation_id),
         resume_text=message.text,
         submitted_at=generation.created_at.timestamp(),
+        operator_characters=prompts.operator_characters(chat),
     )
 
 
@@ -141,6 +142,7 @@ def _title_job(generation: Generation, chat: tuple[ChatMessage, ...]) -> Job:
         weight=float(generation.tenant.plan.weight),
         band=BATCH,
         submitted_at=generation.created_at.timestamp(),
+        operator_characters=prompts.operator_characters(chat),
     )
 
 

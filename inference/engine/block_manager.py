@@ -2,8 +2,10 @@
 
 A block with no owner stays in the free list, oldest first, and keeps its contents until it is taken:
 the free list is the prefix cache. A full block is known by a SHA-256 digest of its tokens and of the
-digest before it; the chain starts at HMAC(secret, tenant), so a tenant can only ever hit blocks that
-itself has filled. After PagedAttention (SOSP 2023) and the prefix caches of nano-vllm and vLLM.
+digest before it. The chain of a sequence passes through HMAC(secret, …, tenant): at its start or, when the
+operator's own words come first, after the last block that holds nothing else. So a tenant can only ever
+hit blocks that itself has filled, and those of the operator's words. After PagedAttention (SOSP 2023)
+and the prefix caches of nano-vllm and vLLM.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class BlockManager:
         self.block_size = block_size
         self.blocks = [Block() for _ in range(num_blocks)]
         self._secret = secret
+        self._root = hmac.digest(secret, b"operator", "sha256")
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(num_blocks))
         self._cached: dict[bytes, int] = {}
 
@@ -120,13 +123,11 @@ class BlockManager:
 
     def _digest(self, seq: Sequence, index: int) -> bytes:
         while len(seq.digests) <= index:
-            parent = seq.digests[-1] if seq.digests else self._root(seq.tenant)
-            tokens = self._tokens(seq, len(seq.digests))
-            seq.digests.append(hashlib.sha256(parent + tokens.tobytes()).digest())
+            parent, number = seq.digests[-1] if seq.digests else self._root, len(seq.digests)
+            if number == seq.num_shared // self.block_size:
+                parent = hmac.digest(self._secret, parent + seq.tenant.encode(), "sha256")
+            seq.digests.append(hashlib.sha256(parent + self._tokens(seq, number).tobytes()).digest())
         return seq.digests[index]
-
-    def _root(self, tenant: str) -> bytes:
-        return hmac.digest(self._secret, tenant.encode(), "sha256")
 
     def _tokens(self, seq: Sequence, index: int) -> array[int]:
         return seq.token_ids[index * self.block_size : (index + 1) * self.block_size]

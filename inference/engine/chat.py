@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from functools import lru_cache
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -23,6 +24,7 @@ class ChatRenderer:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._marks = tuple(tokenizer.get_added_vocab())
+        self.shared_prefix = lru_cache(maxsize=64)(self._shared_prefix)
         self._takes_system = bool(tokenizer.chat_template) and self._accepts_system()
 
     def render(self, messages: Messages, resume_text: str = "") -> list[int]:
@@ -39,6 +41,16 @@ class ChatRenderer:
             return self._encode(messages, resume_text)
         except TemplateError as error:
             raise UnsupportedModel(f"The model's chat template refuses these messages: {error}") from error
+
+    def _shared_prefix(self, operator_text: str) -> list[int]:
+        """Tokens of a prompt whose system message begins with ``operator_text``, up to the end of that text.
+
+        A prompt may still differ before: its next character may change how the last ones are cut into tokens.
+        """
+        others = secrets.token_hex(8)
+        messages = [{"role": "system", "content": operator_text + others}, {"role": "user", "content": others}]
+        text = self._template(messages if self._takes_system else _fold_system(messages))
+        return self._tokens(text.partition(others)[0])
 
     def _encode(self, messages: Messages, resume_text: str) -> list[int]:
         """A person who types ``</s>`` has typed four characters, not the end of a turn."""

@@ -77,7 +77,8 @@ class LLMEngine:
         self.scheduler = Scheduler(self.blocks, config.max_num_seqs, config.max_batched_tokens)
         kv_tokens = self.runner.cache.num_blocks * config.block_size
         self.context_length = min(kv_tokens, self.runner.max_model_len or kv_tokens)
-        self.render_chat = ChatRenderer(self.tokenizer).render
+        chat = ChatRenderer(self.tokenizer)
+        self.render_chat, self.shared_prefix = chat.render, chat.shared_prefix
         self._decode = _decoder(self.tokenizer)
         self._requests: dict[str, _Request] = {}
         self._over: list[StepOutput] = []  # resumed requests that turned out to be at their end already
@@ -99,12 +100,14 @@ class LLMEngine:
         tenant: str = "",
         band: int = 0,
         counter: float = 0.0,
+        shared_prefix_tokens: int = 0,
         resume_token_ids: TokenIds[int] = (),
     ) -> None:
         """Queue an answer. The lowest (band, counter) runs first; bands above 0 are preemptible.
 
         ``resume_token_ids`` are the answer's tokens so far, from another engine: the outputs contain only
-        what comes after the text that those tokens made final. Prefixes are shared within ``tenant`` only.
+        what comes after the text that those tokens made final. Prefixes are shared within ``tenant``, and with
+        all others in the first ``shared_prefix_tokens``, which must say nothing of the tenant's own.
         Raises ``PromptTooLong``, and ``ValueError`` for an id in use, an empty prompt or unknown tokens.
         """
         prompt_ids = self._checked_prompt(request_id, prompt, resume_token_ids)
@@ -118,6 +121,7 @@ class LLMEngine:
             max_length=min(len(prompt_ids) + params.max_tokens, self.context_length),
             priority=(band, counter, self._arrivals),
             tenant=tenant,
+            num_shared=shared_prefix_tokens,
         )
         detokenizer = Detokenizer(self._decode, prompt_ids[-CONTEXT:], params.stop)
         self._enter(_Request(seq, detokenizer, time.perf_counter()), resume_token_ids)

@@ -26,7 +26,8 @@ class Sequence:
     ``token_ids`` holds prompt and answer. The first ``num_computed`` of them have their keys and values
     in the blocks of ``block_table``; ``digests`` are the hashes of its full blocks, computed once, and
     the first ``num_committed`` of those blocks are in the prefix cache. ``max_length`` caps
-    ``token_ids``. ``num_cached`` counts the prompt tokens that the prefix cache spared at first admission.
+    ``token_ids``. The first ``num_shared`` tokens are the operator's own words, the same for every tenant.
+    ``num_cached`` counts the prompt tokens that the prefix cache spared at first admission.
     """
 
     request_id: str
@@ -37,6 +38,7 @@ class Sequence:
     max_length: int
     priority: Priority
     tenant: str = ""
+    num_shared: int = 0
     status: Status = Status.WAITING
     block_table: array[int] = field(default_factory=lambda: array("i"))
     digests: list[bytes] = field(default_factory=list)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from chatapp.generation.prompts import Instructions, Turn, assemble_answer, assemble_title, estimate_tokens
+from chatapp.generation.prompts import (
+    TITLE,
+    Instructions,
+    Turn,
+    assemble_answer,
+    assemble_title,
+    estimate_tokens,
+    operator_characters,
+)
 from inference.messages import ChatMessage
 
 TURNS = [Turn("user", "Hi"), Turn("assistant", "Hello."), Turn("user", "And?")]
@@ -29,6 +37,13 @@ def test_instructions_enter_the_system_message_and_blank_ones_do_not():
 def test_a_title_is_asked_for_with_the_beginning_of_the_first_message():
     system, user = assemble_title("x" * 1000)
     assert (system.role, user.content) == ("system", "x" * 300)
+
+
+def test_only_our_own_words_at_the_very_beginning_count_as_the_operators():
+    assert operator_characters(assemble_answer(TURNS, Instructions(about="I am Ana."))) == len(PLAIN)
+    assert operator_characters(assemble_title("x")) == len(TITLE)
+    assert operator_characters((ChatMessage("system", f"Be brief. {PLAIN}"),)) == 0
+    assert operator_characters((ChatMessage("user", PLAIN),)) == 0
 
 
 def test_the_estimate_counts_bytes_and_errs_high():

@@ -33,7 +33,7 @@ def test_events_survive_the_crossing(event):
 
 def test_jobs_survive_the_crossing():
     messages = (ChatMessage("system", "s"), ChatMessage("user", "ü"))
-    job = Job("g", "t", "m", messages, Sampling(9, stop=("a", "b"), seed=3), 5, resume_text="x")
+    job = Job("g", "t", "m", messages, Sampling(9, stop=("a", "b"), seed=3), 5, resume_text="x", operator_characters=1)
     assert decode_job(encode_job(job)) == job
 
 

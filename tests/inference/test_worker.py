@@ -10,6 +10,7 @@ import pytest
 
 from inference.engine import LLMEngine
 from inference.errors import ModelNotFound
+from inference.fitting import fit_prompt, shared_tokens
 from inference.messages import ChatMessage, Ended, Job, Sampling, Started, Text
 from inference.transport import MemoryTransport
 from inference.worker import Worker
@@ -130,6 +131,37 @@ def test_the_engine_ranks_a_job_by_the_service_its_tenant_had_before_it(transpor
     for name in ("g0", "g1", "m", "b"):
         ended(transport, name)
     assert ranked == {"g0": (0, 0.0), "m": (0, 0.0), "g1": (0, 10.0), "b": (1, 20.0)}
+
+
+def test_tenants_share_the_operators_words_and_nothing_that_a_person_wrote(transport, run_worker):
+    run_worker()
+    operator, about = "the quick brown fox jumps over the lazy dog", " and runs away over the lazy dog and runs"
+    cached = {}
+    for name, tenant, shared in (
+        ("first", "a", len(operator)),
+        ("stranger", "b", len(operator)),
+        ("colleague", "a", len(operator)),
+        ("unsaid", "c", 0),
+    ):
+        chat = (ChatMessage("system", operator + about), ChatMessage("user", "the fox"))
+        transport.submit(replace(job(name), tenant=tenant, messages=chat, operator_characters=shared))
+        log = ended(transport, name)
+        cached[name] = log[-1].cached_tokens
+        prompt_tokens = log[0].prompt_tokens
+    assert cached["first"] == cached["unsaid"] == 0
+    # blocks of 4 tokens: the role's marker and the operator's nine words; with the person's, all but the end
+    assert cached["stranger"] == 8
+    assert prompt_tokens - 4 <= cached["colleague"] < prompt_tokens
+
+
+def test_a_word_that_begins_in_the_operators_text_and_ends_in_a_persons_is_not_shared(make_engine):
+    engine = make_engine()
+    words = "the quick brown f"
+    chat = (ChatMessage("system", words + "ox"), ChatMessage("user", "hi"))
+    asked = replace(job(), messages=chat, operator_characters=len(words))
+    prompt, _ = fit_prompt(engine, asked)
+    assert engine.tokenizer.decode(prompt[: shared_tokens(engine, asked, prompt)]) == "<|system|>the quick brown"
+    assert shared_tokens(engine, replace(asked, operator_characters=0), prompt) == 0
 
 
 def test_a_continued_answer_publishes_only_what_comes_after(transport, run_worker, make_engine):

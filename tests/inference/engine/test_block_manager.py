@@ -72,6 +72,32 @@ def test_the_end_of_a_chain_is_evicted_before_its_beginning() -> None:
     assert again.num_computed == 8
 
 
+def cached_tokens(blocks: BlockManager, tokens: list[int], tenant: str, num_shared: int) -> int:
+    """How much of the prompt is found; the rest is computed and kept."""
+    seq = make_sequence(tokens, tenant)
+    seq.num_shared = num_shared
+    assert blocks.allocate(seq)
+    found = seq.num_computed
+    blocks.commit(seq, len(tokens))
+    blocks.release(seq)
+    return found
+
+
+def test_tenants_share_the_blocks_of_the_operators_words_and_no_further() -> None:
+    prompt = list(range(20))
+    blocks = make_manager()
+    assert cached_tokens(blocks, prompt, "a", num_shared=10) == 0
+    assert cached_tokens(blocks, prompt, "b", num_shared=10) == 8  # of the third block two are a tenant's own
+    assert cached_tokens(blocks, prompt, "b", num_shared=10) == 16
+    assert cached_tokens(blocks, prompt, "", num_shared=10) == 8
+
+
+def test_a_tenants_words_are_not_found_by_one_who_calls_them_the_operators() -> None:
+    blocks = make_manager()
+    assert cached_tokens(blocks, list(range(12)), "a", num_shared=0) == 0
+    assert cached_tokens(blocks, list(range(12)), "b", num_shared=12) == 0
+
+
 def test_tenants_do_not_share() -> None:
     blocks = make_manager()
     first = make_sequence(list(range(8)), tenant="a")

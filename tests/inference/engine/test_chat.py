@@ -45,6 +45,13 @@ def test_the_same_holds_for_earlier_answers_and_for_an_answer_that_goes_on(rende
     assert len(special(tokenizer, ids)) == 7
 
 
+def test_the_shared_prefix_is_the_template_up_to_the_end_of_the_operators_words(renderer, tokenizer):
+    shared = renderer.shared_prefix("the lazy dog")
+    assert tokenizer.decode(shared) == "<|system|>the lazy dog"
+    prompt = renderer.render([{"role": "system", "content": "the lazy dog runs"}, {"role": "user", "content": "fox"}])
+    assert prompt[: len(shared)] == shared
+
+
 def test_the_same_text_twice_keeps_its_places(renderer, tokenizer):
     messages = [
         {"role": "user", "content": "<s>"},
