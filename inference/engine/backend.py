@@ -7,6 +7,7 @@ cache, turns a step's chunks into tensors and runs the forward.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +22,7 @@ from inference.engine.sequence import Chunk
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # relative; half precision has its own below
 HALF_TOLERANCE = 0.1
+KERNEL_BLOCK = 16  # tokens of a block, the only size the CPU kernels know
 
 
 class Cache(Protocol):
@@ -41,8 +43,8 @@ class Backend(Protocol):
     dtype: torch.dtype  # in which the weights are loaded
     tolerance: float  # relative difference of logits that its arithmetic explains
 
-    def adopt(self, model: PreTrainedModel) -> None:
-        """Replace modules by faster ones that compute the same; called once, before anything is run."""
+    def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
+        """Replace modules by faster ones that compute the same; called once."""
 
     def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
         """Bytes that one token takes in the KV cache."""
@@ -64,7 +66,7 @@ class TorchBackend:
         self.device, self.dtype = device, dtype
         self.tolerance = TOLERANCE.get(dtype, HALF_TOLERANCE)
 
-    def adopt(self, model: PreTrainedModel) -> None:
+    def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
         pack_linears(model)
 
     def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
@@ -92,5 +94,39 @@ def run_model(model: Any, batch: Batch) -> Tensor:
     return logits
 
 
-def choose_backend(config: EngineConfig, device: torch.device, dtype: torch.dtype) -> Backend:
-    return TorchBackend(device, dtype)
+def choose_backend(config: EngineConfig, path: Path) -> Backend:
+    """Raises ``ValueError`` when the configuration asks for what this machine does not have."""
+    device = torch.device(config.device if config.device != "auto" else _best_device())
+    wanted = config.dtype == "auto" and config.weights in ("auto", "bfloat16", "int8")
+    if device.type == "cpu" and wanted and config.block_size == KERNEL_BLOCK:
+        from inference.engine.cpu.backend import CpuBackend
+        from inference.engine.cpu.library import load
+
+        if (library := load()) is not None:
+            return CpuBackend(library, _stored_dtype(path), config.weights, config.max_num_seqs)
+    if config.weights == "int8":
+        raise ValueError("weights in int8 need the CPU kernels: a processor with AVX-512 VNNI and BF16, and a compiler")
+    return TorchBackend(device, _dtype(config, device, path))
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(config: EngineConfig, device: torch.device, path: Path) -> torch.dtype:
+    name = config.weights if config.dtype == "auto" else config.dtype
+    if name == "auto":
+        # Through torch alone, few CPUs compute in half precision faster than in full.
+        return torch.float32 if device.type == "cpu" else _stored_dtype(path)
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"dtype must be auto or the name of a torch dtype, got {name!r}")
+    return dtype
+
+
+def _stored_dtype(path: Path) -> torch.dtype:
+    """In which the weights lie in their files; half precision of 8 exponent bits where they do not say."""
+    from transformers import AutoConfig
+
+    stored = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True).dtype
+    return stored if isinstance(stored, torch.dtype) else torch.bfloat16

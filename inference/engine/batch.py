@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from inference.engine.attention import Group, KVCache, PagedContext
+from inference.engine.attention import AttentionContext, Group, KVCache, PagedContext
 from inference.engine.sequence import Chunk
 
 Ints = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ class Batch:
     input_ids: Tensor
     position_ids: Tensor
     logit_rows: Tensor
-    context: PagedContext
+    context: AttentionContext
 
 
 def build_batch(chunks: list[Chunk], cache: KVCache, device: torch.device) -> Batch:

@@ -11,7 +11,9 @@ class EngineConfig:
     """Raises ``ValueError`` naming the field when a value cannot work.
 
     model: a local folder, or a name on the model hub.
-    dtype: ``auto`` (the model's own on an accelerator, float32 on a CPU) or a torch dtype's name.
+    dtype: ``auto`` or a torch dtype's name; a name means plain torch in that type.
+    weights: how large matrices are kept. ``auto`` is the model's own type on an accelerator and, on a CPU that has
+        the kernels, the faster of ``int8`` and ``bfloat16``; ``float32`` is exact and slow.
     num_kv_blocks: size of the KV cache in blocks of ``block_size`` tokens; wins over ``kv_memory_bytes``.
     kv_memory_bytes: size of the KV cache in bytes. With neither, the runner takes a share of the memory.
     max_num_seqs: sequences that run at once.
@@ -23,6 +25,7 @@ class EngineConfig:
 
     model: str
     dtype: str = "auto"
+    weights: str = "auto"
     device: str = "auto"
     block_size: int = 16
     num_kv_blocks: int | None = None

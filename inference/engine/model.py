@@ -123,7 +123,7 @@ def verify(model: PreTrainedModel, shapes: dict[int, LayerShape], backend: Backe
     """
     ids = (torch.arange(PROBE_LENGTH) * 7919 + 13) % model.config.get_text_config().vocab_size
     reference = _own_logits(model, ids.to(model.device))
-    backend.adopt(model)
+    backend.adopt(model, shapes)
     error = _paged_logits(model, shapes, ids.tolist(), backend).sub(reference).norm(dim=-1) / reference.norm(dim=-1)
     # The median, because in a mixture of experts a rounding error may send a token to another expert.
     if not bool(error.median() <= backend.tolerance):

@@ -28,10 +28,9 @@ class ModelRunner:
     def __init__(self, path: Path, config: EngineConfig, progress: Callable[[float, str], None]) -> None:
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
-        device = _device(config.device)
-        self.backend = choose_backend(config, device, _dtype(config.dtype, device, path))
+        self.backend = choose_backend(config, path)
         progress(0.0, "Loading the weights")
-        self.model = load_model(path, self.backend.dtype, device)
+        self.model = load_model(path, self.backend.dtype, self.backend.device)
         progress(0.8, "Checking the attention")
         shapes = inspect_layers(self.model)
         verify(self.model, shapes, self.backend)
@@ -76,29 +75,6 @@ class ModelRunner:
         if config.kv_memory_bytes is None and self.max_model_len is not None:
             num_blocks = min(num_blocks, config.max_num_seqs * -(-self.max_model_len // config.block_size))
         return num_blocks
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def _dtype(name: str, device: torch.device, path: Path) -> torch.dtype:
-    if name == "auto":
-        # Few CPUs compute in half precision faster than in full, and all are more exact in full.
-        return torch.float32 if device.type == "cpu" else _stored_dtype(path)
-    dtype = getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"dtype must be auto or the name of a torch dtype, got {name!r}")
-    return dtype
-
-
-def _stored_dtype(path: Path) -> torch.dtype:
-    from transformers import AutoConfig
-
-    stored = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True).dtype
-    return stored if isinstance(stored, torch.dtype) else torch.bfloat16
 
 
 def _memory_share(device: torch.device) -> int:

@@ -1,0 +1,101 @@
+"""The CPU backend: packed weights, fused layers, bfloat16 KV cache, paged cascade attention."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from inference.engine.attention import Attending, KVCache, LayerShape
+from inference.engine.backend import KERNEL_BLOCK, run_model
+from inference.engine.batch import Batch, build_batch
+from inference.engine.cpu.attention import CpuCache, CpuContext, Planner
+from inference.engine.cpu.fusion import Fusion
+from inference.engine.cpu.linear import fastest, pack_linears, packable, weight_of
+from inference.engine.sampling_params import SamplingParams
+from inference.engine.sequence import Chunk, Sequence, token_array
+
+LONGEST_HEAD = 256
+PROBE_LENGTH = 20
+TOLERANCE = 0.15  # relative difference of logits that int8 weights explain, in a model with random weights
+
+
+class CpuBackend:
+    """``weights`` is ``int8``, ``bfloat16``, or ``auto`` for the faster of them on this processor.
+
+    Activations are float32. Attention whose heads the kernels cannot take is computed by torch.
+    """
+
+    device = torch.device("cpu")
+    tolerance = TOLERANCE
+
+    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype, weights: str, most_rows: int) -> None:
+        self.dtype, self.weights = dtype, weights
+        self._library, self._most_rows = library, most_rows
+        self._planner = Planner(library)
+
+    def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
+        if self.weights == "auto":
+            self.weights = fastest(self._library, _weights_by_shape(model), (1, self._most_rows))
+        joined = pack_linears(self._library, model, self.weights)
+        _compute_in_float32(model)
+        if _fits_kernels(shapes):
+            Fusion(self._library, shapes, joined, lambda: self._probe(model, shapes)).apply(model)
+
+    def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
+        numbers = sum(shape.kv_heads * (shape.key_dim + shape.value_dim) for shape in shapes.values())
+        return numbers * (2 if _fits_kernels(shapes) else 4)
+
+    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> Any:
+        if _fits_kernels(shapes):
+            return CpuCache(shapes, num_blocks)
+        return KVCache(shapes, num_blocks, block_size, torch.empty(0))
+
+    def build(self, chunks: list[Chunk], cache: Any) -> Batch:
+        if isinstance(cache, CpuCache):
+            return self._planner.build(chunks, cache)
+        return build_batch(chunks, cache, self.device)
+
+    def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        return run_model(model, batch)
+
+    @torch.inference_mode()
+    def _probe(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> dict[int, Attending]:
+        """Run the model on some tokens, and return how each layer attended."""
+        num_blocks = -(-PROBE_LENGTH // KERNEL_BLOCK)
+        vocabulary = model.config.get_text_config().vocab_size
+        ids = [(number * 7919 + 13) % vocabulary for number in range(PROBE_LENGTH)]
+        seq = Sequence("probe", token_array(ids), PROBE_LENGTH, SamplingParams(), 0, PROBE_LENGTH, (0, 0.0, 0))
+        seq.block_table = token_array(range(num_blocks))
+        batch = self._planner.build([Chunk(seq, 0, PROBE_LENGTH)], CpuCache(shapes, num_blocks))
+        run_model(model, batch)
+        context: Any = batch.context
+        assert isinstance(context, CpuContext)
+        return context.seen
+
+
+def _fits_kernels(shapes: dict[int, LayerShape]) -> bool:
+    dims = {(shape.key_dim, shape.value_dim) for shape in shapes.values()}
+    return all(key == value and key % 16 == 0 and key <= LONGEST_HEAD for key, value in dims)
+
+
+def _weights_by_shape(model: nn.Module) -> list[Tensor]:
+    """One weight of each shape."""
+    weights = [weight_of(module) for module in model.modules() if packable(module)]
+    return list({weight.shape: weight for weight in weights}.values())
+
+
+def _compute_in_float32(model: nn.Module) -> None:
+    """Everything but the embeddings, whose rows are widened as they are looked up."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.register_forward_hook(lambda module, args, output: output.float())
+            continue
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.float()
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_floating_point():
+                setattr(module, name, buffer.float())

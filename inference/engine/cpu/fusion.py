@@ -1,0 +1,187 @@
+"""Replaces the usual parts of a decoder layer by ones that run in a kernel or two.
+
+A part is recognised by the names that transformers gives its children, which promise nothing. So the model
+is run once on a few tokens, what went in and out of each candidate is recorded, and a replacement stays
+only if it gives the same for the same; otherwise the model keeps its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.engine.attention import Attending, LayerShape
+from inference.engine.cpu.attention import CpuCache, CpuContext, Heads, LayerArgs, heads_of
+from inference.engine.cpu.library import address
+from inference.engine.cpu.linear import PackedLinear
+
+logger = logging.getLogger(__name__)
+
+CLOSE = 1e-2  # relative difference that another order of the same arithmetic explains; rounding to int8 enlarges it
+
+
+class RmsNorm(nn.Module):
+    """``inputs`` [..., size] over their root mean square, times ``weight`` [size]."""
+
+    def __init__(self, library: ctypes.CDLL, weight: Tensor, eps: float) -> None:
+        super().__init__()
+        self._call, self.eps = library.rms_norm, eps
+        self.weight = weight.detach().float().contiguous()  # a plain tensor: nothing will move or train it
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        inputs = inputs.contiguous()
+        output, size = torch.empty_like(inputs), inputs.shape[-1]
+        weight = self.weight.data_ptr()
+        self._call(inputs.data_ptr(), weight, output.data_ptr(), inputs.numel() // size, size, self.eps)
+        return output
+
+
+class GatedMlp(nn.Module):
+    """``down(activation(gate(x)) * up(x))`` with gate and up as one matrix."""
+
+    def __init__(self, library: ctypes.CDLL, gate_up: PackedLinear, down: nn.Module, gelu: bool) -> None:
+        super().__init__()
+        self._call, self._gelu = library.gate, int(gelu)
+        self.gate_up_proj, self.down_proj = gate_up, down
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        both = self.gate_up_proj(inputs)
+        size = both.shape[-1] // 2
+        inner = both.new_empty(*both.shape[:-1], size)
+        self._call(both.data_ptr(), inner.data_ptr(), both.numel() // (2 * size), size, self._gelu)
+        output: Tensor = self.down_proj(inner)
+        return output
+
+
+class FusedAttention(nn.Module):
+    """Queries, keys and values by one matrix; normalised, rotated, cached and attended in one kernel."""
+
+    def __init__(self, module: Any, qkv: PackedLinear, shape: LayerShape, how: Attending) -> None:
+        super().__init__()
+        self.layer_idx: int = module.layer_idx
+        self.qkv_proj, self.o_proj = qkv, module.o_proj
+        self.q_norm, self.k_norm = getattr(module, "q_norm", None), getattr(module, "k_norm", None)
+        self._shape, self._how = shape, how
+        self._heads = qkv.out_features // shape.key_dim - 2 * shape.kv_heads
+        self._cache: CpuCache | None = None
+        self._args: LayerArgs
+
+    def forward(
+        self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], *, paged: CpuContext, **others: Any
+    ) -> tuple[Tensor, None]:
+        """``hidden_states`` [1, T, size], cosines and sines [1, T, rotary] -> [1, T, size], and no weights."""
+        if self._cache is not paged.cache:
+            self._cache, self._args = paged.cache, self._layer_args(paged.cache)
+        qkv = self.qkv_proj(hidden_states)
+        cos, sin = (each.contiguous() for each in position_embeddings)
+        output = qkv.new_empty(1, qkv.shape[1], self._heads * self._shape.key_dim)
+        places = (Heads * 3)(*heads_of(qkv, self._heads, self._shape.kv_heads, self._shape.key_dim))
+        paged.run(self._args, places, cos, sin, cos.shape[-1], output)
+        return self.o_proj(output), None
+
+    def _layer_args(self, cache: CpuCache) -> LayerArgs:
+        args = LayerArgs.from_buffer_copy(cache.args(self.layer_idx, self._heads, self._how))
+        if self.q_norm is not None and self.k_norm is not None:
+            args.query_norm, args.key_norm = address(self.q_norm.weight), address(self.k_norm.weight)
+            args.eps = self.q_norm.eps
+        return args
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What went in and out of a module."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Tensor
+
+
+class Fusion:
+    """Replaces parts of a model whose linear layers are packed; ``joined`` is what packing them returned.
+
+    ``probe`` runs the model on a few tokens and gives back how each layer attended.
+    """
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        shapes: dict[int, LayerShape],
+        joined: dict[nn.Module, dict[str, PackedLinear]],
+        probe: Callable[[], dict[int, Attending]],
+    ) -> None:
+        self._library, self._shapes, self._joined, self._probe = library, shapes, joined, probe
+        self._calls: dict[nn.Module, _Call] = {}
+        self._how: dict[int, Attending] = {}
+
+    def apply(self, model: nn.Module) -> None:
+        """Norms first, since the attention takes its own over."""
+        for name, build in (("norms", self._norm), ("gated layers", self._gated), ("attentions", self._attention)):
+            built = {module: list(build(module)) for module in model.modules()}
+            offers = {module: offered for module, offered in built.items() if offered}
+            self._record(list(offers))
+            fused = sum(self._replace(parent, offers) for parent in list(model.modules()))
+            logger.info("fused %d of %d %s", fused, len(offers), name)
+            self._calls.clear()
+
+    def _record(self, modules: list[nn.Module]) -> None:
+        def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            self._calls[module] = _Call(args, kwargs, _first(output).clone())
+
+        hooks = [module.register_forward_hook(note, with_kwargs=True) for module in modules]
+        try:
+            self._how = self._probe()
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _replace(self, parent: nn.Module, offers: dict[nn.Module, list[nn.Module]]) -> int:
+        fused = 0
+        for name, module in list(parent.named_children()):
+            call = self._calls.get(module)
+            fitting = (offer for offer in offers.get(module, ()) if call and _agrees(offer, call))
+            if (chosen := next(fitting, None)) is not None:
+                setattr(parent, name, chosen)
+                fused += 1
+        return fused
+
+    def _norm(self, module: Any) -> Iterator[nn.Module]:
+        eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+        if type(module).__name__.endswith("RMSNorm") and isinstance(eps, float):
+            yield RmsNorm(self._library, module.weight, eps)
+            yield RmsNorm(self._library, module.weight + 1.0, eps)  # as Gemma stores it
+
+    def _gated(self, module: Any) -> Iterator[nn.Module]:
+        gate_up = self._joined.get(module, {}).get("gate_proj")
+        if gate_up is not None and hasattr(module, "down_proj"):
+            yield from (GatedMlp(self._library, gate_up, module.down_proj, gelu) for gelu in (False, True))
+
+    def _attention(self, module: Any) -> Iterator[nn.Module]:
+        qkv, how = self._joined.get(module, {}).get("q_proj"), self._how.get(getattr(module, "layer_idx", -1))
+        if qkv is None or how is None or not hasattr(module, "o_proj"):
+            return
+        shape = self._shapes[module.layer_idx]
+        norms = [norm for norm in (getattr(module, name, None) for name in ("q_norm", "k_norm")) if norm is not None]
+        if all(isinstance(norm, RmsNorm) and norm.weight.numel() == shape.key_dim for norm in norms):
+            yield FusedAttention(module, qkv, shape, how)
+
+
+def _first(output: Any) -> Tensor:
+    tensor: Tensor = output[0] if isinstance(output, tuple) else output
+    return tensor
+
+
+def _agrees(candidate: nn.Module, call: _Call) -> bool:
+    try:
+        output = _first(candidate(*call.args, **call.kwargs))
+    except (TypeError, RuntimeError) as error:
+        logger.debug("%s does not fit: %s", type(candidate).__name__, error)
+        return False
+    if output.shape != call.output.shape:
+        return False
+    return bool((output - call.output).norm() <= CLOSE * call.output.norm())

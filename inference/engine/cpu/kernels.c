@@ -1,0 +1,524 @@
+/* The engine's arithmetic on a CPU with AVX-512 VNNI and BF16; see linear.py and attention.py.
+
+   A weight matrix [N, K] lies in panels of 16 rows: [N/16][K/w][16][w] with w = 4 for int8, 2 for bf16, so that
+   one register holds w neighbouring numbers of 16 rows, as the dot product instructions want them. The KV
+   cache has blocks of 16 tokens: keys [block][kv head][D/2][16][2], values [block][kv head][8][D][2], bf16. */
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <omp.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define LANES 16
+#define TOKENS 16        /* of a block */
+#define SPAN 4           /* blocks of keys that are scored together */
+#define ROWS 32          /* query vectors that walk over the keys together */
+#define MAX_DIM 256
+#define PARALLEL (1 << 19) /* multiply-adds below which a second thread costs more than it brings */
+#define LOWEST -1e30f
+
+/* Memory of the calling thread that grows to the largest request. */
+static void *scratch(int slot, size_t bytes) {
+    static __thread struct { void *start; size_t size; } held[2];
+    if (held[slot].size < bytes) {
+        free(held[slot].start);
+        held[slot].size = bytes + bytes / 2 + 4096;
+        held[slot].start = aligned_alloc(64, (held[slot].size + 63) & ~(size_t)63);
+    }
+    return held[slot].start;
+}
+
+INLINE __m512 exp512(__m512 x) {
+    x = _mm512_max_ps(_mm512_set1_ps(-87.0f), x); /* this order lets NaN through */
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+    __m512 p = _mm512_set1_ps(1.9875691500e-4f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201e-1f));
+    p = _mm512_fmadd_ps(_mm512_mul_ps(r, r), p, _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
+    return _mm512_scalef_ps(p, n);
+}
+
+INLINE __m512 sigmoid512(__m512 x) {
+    __m512 e = exp512(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_max_ps(_mm512_set1_ps(-80.0f), x)));
+    return _mm512_div_ps(_mm512_set1_ps(1.0f), _mm512_add_ps(_mm512_set1_ps(1.0f), e));
+}
+
+INLINE __m512 tanh512(__m512 x) { /* 2 sigmoid(2x) - 1 */
+    return _mm512_fmsub_ps(_mm512_set1_ps(2.0f), sigmoid512(_mm512_add_ps(x, x)), _mm512_set1_ps(1.0f));
+}
+
+INLINE __mmask16 tail(int64_t left) { return left >= LANES ? 0xffff : (__mmask16)((1u << left) - 1); }
+
+INLINE __m512 pair(const void *two_bf16) {
+    int32_t bits;
+    memcpy(&bits, two_bf16, 4);
+    return _mm512_castsi512_ps(_mm512_set1_epi32(bits));
+}
+
+INLINE __m512 dot_bf16(__m512 sum, __m512 a, __m512 b) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+}
+
+INLINE void store_bf16(uint16_t *target, __m512 x) {
+    _mm256_storeu_si256((__m256i *)target, (__m256i)_mm512_cvtneps_pbh(x));
+}
+
+/* ---- Linear layers ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const void *weight;  /* panels, see above; int8 as uint8 = value + 128 */
+    const float *scale;  /* int8: [N/16][K/group][16] */
+    const float *bias;   /* [N], padded to 16, or NULL */
+    int64_t rows, cols, group; /* N, K; group 0 means bf16 */
+} matrix;
+
+typedef struct { const int8_t *values; const float *scales; const int32_t *shifts; } quantized;
+
+/* A row in groups of signed bytes. shift = -128 * their sum takes back the 128 in every weight. */
+static void quantize_row(const float *x, int64_t cols, int64_t group, int8_t *values, float *scales, int32_t *shifts) {
+    for (int64_t g = 0; g < cols / group; g++, x += group, values += group) {
+        __m512 most = _mm512_setzero_ps(), check = _mm512_setzero_ps();
+        for (int64_t i = 0; i < group; i += LANES) {
+            __m512 part = _mm512_maskz_loadu_ps(tail(group - i), x + i);
+            most = _mm512_max_ps(_mm512_abs_ps(part), most);
+            check = _mm512_fmadd_ps(part, _mm512_setzero_ps(), check);
+        }
+        float top = _mm512_reduce_max_ps(most);
+        __m512 inverse = _mm512_set1_ps(top > 0 ? 127.0f / top : 0.0f);
+        __m512i sum = _mm512_setzero_si512();
+        for (int64_t i = 0; i < group; i += LANES) {
+            __mmask16 mask = tail(group - i);
+            __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), inverse));
+            sum = _mm512_add_epi32(sum, q);
+            _mm512_mask_cvtsepi32_storeu_epi8(values + i, mask, q);
+        }
+        scales[g] = top / 127.0f + _mm512_reduce_add_ps(check); /* NaN and infinity have no integer: the scale keeps them */
+        shifts[g] = -128 * _mm512_reduce_add_epi32(sum);
+    }
+}
+
+INLINE void finish(const matrix *w, float *y, int64_t stride, int64_t block, int rows, int blocks, __m512 out[6][4]) {
+    for (int b = 0; b < blocks; b++) {
+        int64_t column = (block + b) * LANES;
+        __m512 bias = w->bias ? _mm512_loadu_ps(w->bias + column) : _mm512_setzero_ps();
+        for (int m = 0; m < rows; m++)
+            _mm512_mask_storeu_ps(y + m * stride + column, tail(w->rows - column), _mm512_add_ps(out[m][b], bias));
+    }
+}
+
+INLINE void tile_int8(const int rows, const int blocks, const matrix *w, quantized x, int64_t block, float *y, int64_t stride) {
+    const int64_t groups = w->cols / w->group, steps = w->group / 4, panel = w->cols * LANES;
+    const uint8_t *weight = (const uint8_t *)w->weight + block * panel;
+    const float *scale = w->scale + block * groups * LANES;
+    const int8_t *q = x.values;
+    __m512 out[6][4];
+    for (int m = 0; m < rows; m++)
+        for (int b = 0; b < blocks; b++) out[m][b] = _mm512_setzero_ps();
+    for (int64_t g = 0; g < groups; g++) {
+        __m512i sum[6][4];
+        for (int m = 0; m < rows; m++)
+            for (int b = 0; b < blocks; b++) sum[m][b] = _mm512_set1_epi32(x.shifts[m * groups + g]);
+        for (int64_t s = 0; s < steps; s++, q += 4, weight += 64) {
+            __m512i part[4];
+            for (int b = 0; b < blocks; b++) part[b] = _mm512_loadu_si512(weight + b * panel);
+            if (rows < 3)
+                for (int b = 0; b < blocks; b++) _mm_prefetch((const char *)weight + b * panel + 1024, _MM_HINT_T0);
+            for (int m = 0; m < rows; m++) {
+                int32_t four;
+                memcpy(&four, q + m * w->cols, 4);
+                __m512i a = _mm512_set1_epi32(four);
+                for (int b = 0; b < blocks; b++) sum[m][b] = _mm512_dpbusd_epi32(sum[m][b], part[b], a);
+            }
+        }
+        for (int b = 0; b < blocks; b++) {
+            __m512 by = _mm512_loadu_ps(scale + (b * groups + g) * LANES);
+            for (int m = 0; m < rows; m++) {
+                __m512 both = _mm512_mul_ps(by, _mm512_set1_ps(x.scales[m * groups + g]));
+                out[m][b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m][b]), both, out[m][b]);
+            }
+        }
+    }
+    finish(w, y, stride, block, rows, blocks, out);
+}
+
+INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const uint16_t *x, int64_t block, float *y, int64_t stride) {
+    const int64_t panel = w->cols * LANES;
+    const uint16_t *weight = (const uint16_t *)w->weight + block * panel;
+    __m512 out[6][4];
+    for (int m = 0; m < rows; m++)
+        for (int b = 0; b < blocks; b++) out[m][b] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < w->cols; k += 2, weight += 32) {
+        __m512 part[4];
+        for (int b = 0; b < blocks; b++) part[b] = _mm512_loadu_ps((const float *)(weight + b * panel));
+        for (int m = 0; m < rows; m++) {
+            __m512 a = pair(x + m * w->cols + k);
+            for (int b = 0; b < blocks; b++) out[m][b] = dot_bf16(out[m][b], part[b], a);
+        }
+    }
+    finish(w, y, stride, block, rows, blocks, out);
+}
+
+#define TILES(NAME, INPUT)                                                                                            \
+    static void NAME##_tiles(int rows, int blocks, const matrix *w, INPUT x, int64_t block, float *y, int64_t n) {   \
+        switch (rows * 8 + blocks) {                                                                                 \
+        case 1 * 8 + 4: tile_##NAME(1, 4, w, x, block, y, n); break;                                                 \
+        case 1 * 8 + 2: tile_##NAME(1, 2, w, x, block, y, n); break;                                                 \
+        case 1 * 8 + 1: tile_##NAME(1, 1, w, x, block, y, n); break;                                                 \
+        case 2 * 8 + 4: tile_##NAME(2, 4, w, x, block, y, n); break;                                                 \
+        case 2 * 8 + 2: tile_##NAME(2, 2, w, x, block, y, n); break;                                                 \
+        case 2 * 8 + 1: tile_##NAME(2, 1, w, x, block, y, n); break;                                                 \
+        case 3 * 8 + 2: tile_##NAME(3, 2, w, x, block, y, n); break;                                                 \
+        case 3 * 8 + 1: tile_##NAME(3, 1, w, x, block, y, n); break;                                                 \
+        case 4 * 8 + 2: tile_##NAME(4, 2, w, x, block, y, n); break;                                                 \
+        case 4 * 8 + 1: tile_##NAME(4, 1, w, x, block, y, n); break;                                                 \
+        case 5 * 8 + 2: tile_##NAME(5, 2, w, x, block, y, n); break;                                                 \
+        case 5 * 8 + 1: tile_##NAME(5, 1, w, x, block, y, n); break;                                                 \
+        case 6 * 8 + 2: tile_##NAME(6, 2, w, x, block, y, n); break;                                                 \
+        case 6 * 8 + 1: tile_##NAME(6, 1, w, x, block, y, n); break;                                                 \
+        }                                                                                                            \
+    }
+TILES(int8, quantized)
+TILES(bf16, const uint16_t *)
+
+INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* This thread's share of count things. */
+INLINE void share(int64_t count, int64_t *begin, int64_t *end) {
+    int64_t threads = omp_get_num_threads(), me = omp_get_thread_num();
+    *begin = count * me / threads, *end = count * (me + 1) / threads;
+}
+
+/* y [tokens, N] = x [tokens, K] times the matrix, plus bias. */
+void linear(const matrix *w, const float *x, float *y, int64_t tokens) {
+    const int64_t cols = w->cols, groups = w->group ? cols / w->group : 0, panels = (w->rows + LANES - 1) / LANES;
+    const size_t bytes = (size_t)tokens * (w->group ? cols + groups * 8 + 64 : cols * 2);
+    char *memory = scratch(0, bytes + 128);
+    int8_t *values = (int8_t *)memory;
+    float *scales = (float *)(memory + ((tokens * cols + 63) & ~63));
+    int32_t *shifts = (int32_t *)(scales + tokens * groups);
+    uint16_t *halves = (uint16_t *)memory;
+#pragma omp parallel if (tokens * cols * w->rows > PARALLEL)
+    {
+        int64_t begin, end;
+        share(tokens, &begin, &end);
+        for (int64_t t = begin; t < end; t++) {
+            if (w->group)
+                quantize_row(x + t * cols, cols, w->group, values + t * cols, scales + t * groups, shifts + t * groups);
+            else
+                for (int64_t i = 0; i < cols; i += LANES) {
+                    __mmask16 mask = tail(cols - i);
+                    __m512 part = _mm512_maskz_loadu_ps(mask, x + t * cols + i);
+                    _mm256_mask_storeu_epi16(halves + t * cols + i, mask, (__m256i)_mm512_cvtneps_pbh(part));
+                }
+        }
+#pragma omp barrier
+        share(panels, &begin, &end);
+        const int width = tokens < 3 ? 4 : 2;
+        for (int64_t block = begin; block < end;) {
+            int blocks = (int)smaller(width, end - block);
+            if (blocks == 3) blocks = 2;
+            for (int64_t t = 0; t < tokens;) {
+                /* 7 rows as 4 and 3, not as 6 and 1 */
+                int64_t left = tokens - t;
+                int rows = (int)(left <= 6 ? left : left < 12 ? (left + 1) / 2 : 6);
+                if (w->group) {
+                    quantized q = {values + t * cols, scales + t * groups, shifts + t * groups};
+                    int8_tiles(rows, blocks, w, q, block, y + t * w->rows, w->rows);
+                } else
+                    bf16_tiles(rows, blocks, w, halves + t * cols, block, y + t * w->rows, w->rows);
+                t += rows;
+            }
+            block += blocks;
+        }
+    }
+}
+
+/* [N, K] float -> panels. For int8 the scale of each row's group is its largest magnitude / 127. */
+void pack(const float *weight, int64_t rows, int64_t cols, int64_t group, void *panels, float *scales) {
+#pragma omp parallel for
+    for (int64_t n = 0; n < rows; n++) {
+        const float *row = weight + n * cols;
+        const int64_t panel = n / LANES, lane = n % LANES;
+        if (!group) {
+            uint16_t *target = (uint16_t *)panels + panel * cols * LANES + lane * 2;
+            for (int64_t k = 0; k < cols; k++) {
+                __m128bh half = _mm_cvtneps_pbh(_mm_set1_ps(row[k]));
+                target[k / 2 * 32 + k % 2] = (uint16_t)_mm_extract_epi16((__m128i)half, 0);
+            }
+            continue;
+        }
+        uint8_t *target = (uint8_t *)panels + panel * cols * LANES + lane * 4;
+        for (int64_t g = 0; g < cols / group; g++) {
+            float top = 0.0f;
+            for (int64_t k = g * group; k < (g + 1) * group; k++) top = fmaxf(top, fabsf(row[k]));
+            scales[(panel * (cols / group) + g) * LANES + lane] = top / 127.0f;
+            float inverse = top > 0 ? 127.0f / top : 0.0f;
+            for (int64_t k = g * group; k < (g + 1) * group; k++)
+                target[k / 4 * 64 + k % 4] = (uint8_t)((int)lrintf(row[k] * inverse) + 128);
+        }
+    }
+}
+
+/* ---- Norms and gates ---------------------------------------------------------------------------------- */
+
+INLINE void normalize(const float *x, const float *weight, float *y, int64_t size, float eps) {
+    __m512 squares = _mm512_setzero_ps();
+    for (int64_t i = 0; i < size; i += LANES) {
+        __m512 part = _mm512_maskz_loadu_ps(tail(size - i), x + i);
+        squares = _mm512_fmadd_ps(part, part, squares);
+    }
+    __m512 by = _mm512_set1_ps(1.0f / sqrtf(_mm512_reduce_add_ps(squares) / (float)size + eps));
+    for (int64_t i = 0; i < size; i += LANES) {
+        __mmask16 mask = tail(size - i);
+        __m512 part = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), by);
+        _mm512_mask_storeu_ps(y + i, mask, _mm512_mul_ps(part, _mm512_maskz_loadu_ps(mask, weight + i)));
+    }
+}
+
+void rms_norm(const float *x, const float *weight, float *y, int64_t tokens, int64_t size, float eps) {
+#pragma omp parallel for if (tokens * size * 4 > PARALLEL)
+    for (int64_t t = 0; t < tokens; t++) normalize(x + t * size, weight, y + t * size, size, eps);
+}
+
+/* y [tokens, size] = activation(x[:, :size]) * x[:, size:]; SiLU, or GELU by tanh. */
+void gate(const float *x, float *y, int64_t tokens, int64_t size, int64_t gelu) {
+#pragma omp parallel for if (tokens * size * 16 > PARALLEL)
+    for (int64_t t = 0; t < tokens; t++)
+        for (int64_t i = 0; i < size; i += LANES) {
+            __mmask16 mask = tail(size - i);
+            __m512 g = _mm512_maskz_loadu_ps(mask, x + t * 2 * size + i);
+            __m512 u = _mm512_maskz_loadu_ps(mask, x + t * 2 * size + size + i);
+            __m512 z = g; /* GELU: x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)) */
+            if (gelu)
+                z = _mm512_mul_ps(_mm512_mul_ps(g, _mm512_set1_ps(1.5957691216f)),
+                                  _mm512_fmadd_ps(_mm512_mul_ps(g, g), _mm512_set1_ps(0.044715f), _mm512_set1_ps(1.0f)));
+            _mm512_mask_storeu_ps(y + t * size + i, mask, _mm512_mul_ps(_mm512_mul_ps(g, sigmoid512(z)), u));
+        }
+}
+
+/* ---- Attention ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int64_t tokens;
+    const int64_t *slots;     /* [tokens] where keys and values go: block * 16 + offset */
+    const int32_t *positions; /* [tokens] in their sequences */
+    int64_t items;            /* each: some query rows, one stretch of keys */
+    const int32_t *row_begin, *row_end;     /* [items] into rows */
+    const int32_t *key_begin, *key_end;     /* [items] positions; begin is a multiple of 16 */
+    const int32_t *block_begin;             /* [items] into blocks */
+    const int32_t *parts;                   /* [items] first partial result, or -1: the rows have no other item */
+    const int32_t *rows, *blocks;
+    int64_t merges, partials;
+    const int32_t *merge_rows, *merge_begin, *merge_parts; /* [merges], [merges + 1], into partials */
+} plan;
+
+typedef struct {
+    uint16_t *keys, *values;
+    const float *query_norm, *key_norm; /* [dim] or NULL */
+    int64_t heads, kv_heads, dim, window; /* window 0: none */
+    float scale, softcap, eps;            /* softcap 0: none */
+} layer;
+
+typedef struct { const float *data; int64_t token, head; } heads; /* strides in numbers */
+
+INLINE void rotate(const float *x, const float *cos, const float *sin, int64_t rotary, int64_t dim, float *y) {
+    const int64_t half = rotary / 2;
+    for (int64_t i = 0; i < half; i++) {
+        y[i] = x[i] * cos[i] - x[i + half] * sin[i];
+        y[i + half] = x[i + half] * cos[i + half] + x[i] * sin[i + half];
+    }
+    for (int64_t i = rotary; i < dim; i++) y[i] = x[i];
+}
+
+/* One head of one token: normalised and rotated where asked for, in the buffer or where it lies. */
+INLINE const float *prepared(const layer *l, const float *x, const float *norm, const float *cos, const float *sin, int64_t rotary, float *buffer) {
+    float *normed = buffer + MAX_DIM;
+    if (norm) normalize(x, norm, normed, l->dim, l->eps), x = normed;
+    if (!cos) return x;
+    rotate(x, cos, sin, rotary, l->dim, buffer);
+    return buffer;
+}
+
+INLINE void write_token(const layer *l, const plan *p, heads q, heads k, heads v, const float *cos, const float *sin, int64_t rotary, int64_t t, uint16_t *queries) {
+    float buffer[2 * MAX_DIM];
+    const int64_t dim = l->dim, block = p->slots[t] / TOKENS, at = p->slots[t] % TOKENS;
+    if (cos) cos += t * rotary, sin += t * rotary;
+    for (int64_t h = 0; h < l->heads; h++) {
+        const float *x = prepared(l, q.data + t * q.token + h * q.head, l->query_norm, cos, sin, rotary, buffer);
+        for (int64_t d = 0; d < dim; d += LANES)
+            store_bf16(queries + (t * l->heads + h) * dim + d, _mm512_mul_ps(_mm512_loadu_ps(x + d), _mm512_set1_ps(l->scale)));
+    }
+    for (int64_t h = 0; h < l->kv_heads; h++) {
+        uint16_t halves[MAX_DIM];
+        const float *x = prepared(l, k.data + t * k.token + h * k.head, l->key_norm, cos, sin, rotary, buffer);
+        for (int64_t d = 0; d < dim; d += LANES) store_bf16(halves + d, _mm512_loadu_ps(x + d));
+        uint16_t *key = l->keys + (block * l->kv_heads + h) * dim * TOKENS + at * 2;
+        for (int64_t d = 0; d < dim; d += 2) memcpy(key + d * TOKENS, halves + d, 4);
+        const float *y = v.data + t * v.token + h * v.head;
+        for (int64_t d = 0; d < dim; d += LANES) store_bf16(halves + d, _mm512_loadu_ps(y + d));
+        uint16_t *value = l->values + (block * l->kv_heads + h) * dim * TOKENS + at / 2 * dim * 2 + at % 2;
+        for (int64_t d = 0; d < dim; d++) value[d * 2] = halves[d];
+    }
+}
+
+typedef struct { const uint16_t *query; int32_t position, row, head; float most, sum; float *output; } vector;
+
+/* One span of keys for up to 8 vectors: scores, online softmax, weighted values. */
+INLINE void attend_span(const int count, const layer *l, vector *vs, const uint16_t *const *keys, const uint16_t *const *values, int blocks, int64_t first, int64_t end) {
+    float weights[8][SPAN * TOKENS] __attribute__((aligned(64)));
+    uint16_t halves[8][SPAN * TOKENS] __attribute__((aligned(64)));
+    const int64_t dim = l->dim;
+    for (int b = 0; b < blocks; b++) {
+        __m512 score[8];
+        for (int i = 0; i < count; i++) score[i] = _mm512_setzero_ps();
+        for (int64_t d = 0; d < dim; d += 2) {
+            __m512 key = _mm512_loadu_ps((const float *)(keys[b] + d * TOKENS));
+            for (int i = 0; i < count; i++) score[i] = dot_bf16(score[i], key, pair(vs[i].query + d));
+        }
+        for (int i = 0; i < count; i++) _mm512_store_ps(weights[i] + b * TOKENS, score[i]);
+    }
+    for (int i = 0; i < count; i++) {
+        vector *v = vs + i;
+        int64_t stop = smaller(end, v->position + 1), start = l->window ? v->position - l->window + 1 : 0;
+        __m512 most = _mm512_set1_ps(v->most), score[SPAN], sum = _mm512_setzero_ps();
+        for (int b = 0; b < blocks; b++) {
+            score[b] = _mm512_load_ps(weights[i] + b * TOKENS);
+            if (l->softcap > 0)
+                score[b] = _mm512_mul_ps(_mm512_set1_ps(l->softcap), tanh512(_mm512_mul_ps(score[b], _mm512_set1_ps(1.0f / l->softcap))));
+            int64_t from = start - first - b * TOKENS, to = stop - first - b * TOKENS;
+            __mmask16 seen = to <= 0 ? 0 : tail(to);
+            if (from > 0) seen &= from >= LANES ? 0 : (__mmask16)(0xffff << from);
+            score[b] = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), seen, score[b]);
+            most = _mm512_max_ps(score[b], most);
+        }
+        float top = _mm512_reduce_max_ps(most);
+        for (int b = 0; b < blocks; b++) {
+            __mmask16 hidden = _mm512_cmp_ps_mask(score[b], _mm512_set1_ps(-INFINITY), _CMP_EQ_OQ);
+            score[b] = _mm512_mask_mov_ps(exp512(_mm512_sub_ps(score[b], _mm512_set1_ps(top))), hidden, _mm512_setzero_ps());
+            sum = _mm512_add_ps(sum, score[b]);
+            store_bf16(halves[i] + b * TOKENS, score[b]);
+        }
+        if (top > v->most) {
+            __m512 by = exp512(_mm512_set1_ps(v->most - top));
+            for (int64_t d = 0; d < dim; d += LANES) _mm512_storeu_ps(v->output + d, _mm512_mul_ps(_mm512_loadu_ps(v->output + d), by));
+            v->sum *= _mm512_cvtss_f32(by);
+            v->most = top;
+        }
+        v->sum += _mm512_reduce_add_ps(sum);
+    }
+    for (int64_t d = 0; d < dim; d += LANES) {
+        __m512 output[8];
+        for (int i = 0; i < count; i++) output[i] = _mm512_loadu_ps(vs[i].output + d);
+        for (int b = 0; b < blocks; b++)
+            for (int t = 0; t < TOKENS; t += 2) {
+                __m512 value = _mm512_loadu_ps((const float *)(values[b] + t * dim + d * 2));
+                for (int i = 0; i < count; i++) output[i] = dot_bf16(output[i], value, pair(halves[i] + b * TOKENS + t));
+            }
+        for (int i = 0; i < count; i++) _mm512_storeu_ps(vs[i].output + d, output[i]);
+    }
+}
+
+static void attend_vectors(const layer *l, const plan *p, int64_t item, int64_t kv_head, vector *vs, int count) {
+    const uint16_t *keys[SPAN], *values[SPAN];
+    const int64_t size = l->dim * TOKENS;
+    int64_t last = 0, lowest = INT32_MAX;
+    for (int i = 0; i < count; i++) {
+        if (vs[i].position > last) last = vs[i].position;
+        if (vs[i].position < lowest) lowest = vs[i].position;
+    }
+    int64_t end = smaller(p->key_end[item], last + 1), begin = p->key_begin[item];
+    if (l->window && lowest - l->window + 1 > begin) begin += (lowest - l->window + 1 - begin) / TOKENS * TOKENS;
+    for (int64_t first = begin; first < end; first += SPAN * TOKENS) {
+        int blocks = (int)smaller(SPAN, (end - first + TOKENS - 1) / TOKENS);
+        for (int b = 0; b < blocks; b++) {
+            int64_t block = p->blocks[p->block_begin[item] + (first - p->key_begin[item]) / TOKENS + b];
+            keys[b] = l->keys + (block * l->kv_heads + kv_head) * size;
+            values[b] = l->values + (block * l->kv_heads + kv_head) * size;
+        }
+        for (int i = 0; i < count;) {
+            int left = count - i;
+            if (left >= 8) attend_span(8, l, vs + i, keys, values, blocks, first, end), i += 8;
+            else if (left >= 4) attend_span(4, l, vs + i, keys, values, blocks, first, end), i += 4;
+            else if (left >= 2) attend_span(2, l, vs + i, keys, values, blocks, first, end), i += 2;
+            else attend_span(1, l, vs + i, keys, values, blocks, first, end), i += 1;
+        }
+    }
+}
+
+/* What an item's rows see of its keys, for one key head: final, or a partial result to be merged. */
+static void attend_item(const layer *l, const plan *p, int64_t item, int64_t kv_head, const uint16_t *queries, float *partials, float *output) {
+    float sums[ROWS][MAX_DIM] __attribute__((aligned(64)));
+    vector vs[ROWS];
+    const int64_t dim = l->dim, sharing = l->heads / l->kv_heads;
+    const int64_t total = (p->row_end[item] - p->row_begin[item]) * sharing;
+    for (int64_t done = 0; done < total; done += ROWS) {
+        int count = (int)smaller(ROWS, total - done);
+        for (int i = 0; i < count; i++) {
+            int32_t row = p->rows[p->row_begin[item] + (done + i) / sharing], head = (int32_t)(kv_head * sharing + (done + i) % sharing);
+            memset(sums[i], 0, dim * 4);
+            vs[i] = (vector){queries + (row * l->heads + head) * dim, p->positions[row], row, head, LOWEST, 0.0f, sums[i]};
+        }
+        attend_vectors(l, p, item, kv_head, vs, count);
+        for (int i = 0; i < count; i++) {
+            vector *v = vs + i;
+            if (p->parts[item] < 0) {
+                float *target = output + (v->row * l->heads + v->head) * dim, by = 1.0f / v->sum;
+                for (int64_t d = 0; d < dim; d++) target[d] = sums[i][d] * by;
+            } else {
+                float *target = partials + ((p->parts[item] + (done + i) / sharing) * l->heads + v->head) * (dim + 2);
+                target[0] = v->most, target[1] = v->sum;
+                memcpy(target + 2, sums[i], dim * 4);
+            }
+        }
+    }
+}
+
+static void merge(const layer *l, const plan *p, int64_t index, const float *partials, float *output) {
+    const int64_t dim = l->dim, begin = p->merge_begin[index], end = p->merge_begin[index + 1];
+    for (int64_t h = 0; h < l->heads; h++) {
+        float most = LOWEST, sum = 0.0f, total[MAX_DIM] = {0};
+        for (int64_t i = begin; i < end; i++) {
+            float other = partials[(p->merge_parts[i] * l->heads + h) * (dim + 2)];
+            most = other > most ? other : most;
+        }
+        for (int64_t i = begin; i < end; i++) {
+            const float *part = partials + (p->merge_parts[i] * l->heads + h) * (dim + 2);
+            float by = expf(part[0] - most);
+            sum += part[1] * by;
+            for (int64_t d = 0; d < dim; d++) total[d] += part[d + 2] * by;
+        }
+        float *target = output + (p->merge_rows[index] * l->heads + h) * dim;
+        for (int64_t d = 0; d < dim; d++) target[d] = total[d] / sum;
+    }
+}
+
+/* output [tokens, heads, dim]. cos and sin [tokens, rotary], or NULL where queries and keys are rotated already. */
+void attention(const layer *l, const plan *p, const heads *qkv, const float *cos, const float *sin, int64_t rotary, float *output) {
+    const size_t query_bytes = (p->tokens * l->heads * l->dim * 2 + 63) & ~63;
+    uint16_t *queries = scratch(1, query_bytes + p->partials * l->heads * (l->dim + 2) * 4);
+    float *partials = (float *)((char *)queries + query_bytes);
+    int64_t next = 0;
+#pragma omp parallel if (p->items * l->kv_heads > 3)
+    {
+        int64_t begin, end;
+        share(p->tokens, &begin, &end);
+        for (int64_t t = begin; t < end; t++) write_token(l, p, qkv[0], qkv[1], qkv[2], cos, sin, rotary, t, queries);
+#pragma omp barrier
+        for (;;) {
+            int64_t unit = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
+            if (unit >= p->items * l->kv_heads) break;
+            attend_item(l, p, unit / l->kv_heads, unit % l->kv_heads, queries, partials, output);
+        }
+#pragma omp barrier
+        share(p->merges, &begin, &end);
+        for (int64_t i = begin; i < end; i++) merge(l, p, i, partials, output);
+    }
+}
