@@ -10,6 +10,7 @@ InferenceError
 │   └── UnsupportedModel       an architecture, weight format or attention the engine refuses
 ├── PromptTooLong              the prompt alone does not fit the model's context or the KV cache
 └── EngineError                a step failed; the sequences in it were failed, the engine goes on
+    └── OutOfMemory            not even one sequence by itself had enough memory for its step
 
 ``code`` is stable and crosses process boundaries in ``messages.Ended.error_code``.
 """
@@ -55,3 +56,7 @@ class PromptTooLong(InferenceError):
 
 class EngineError(InferenceError):
     code = "engine_error"
+
+
+class OutOfMemory(EngineError):
+    code = "out_of_memory"

@@ -27,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 
 from .engine import EngineConfig, LLMEngine, SamplingParams
 from .engine.outputs import StepOutput
-from .errors import InferenceError, ModelError, PromptTooLong, TransportUnavailable
+from .errors import EngineError, InferenceError, ModelError, OutOfMemory, PromptTooLong, TransportUnavailable
 from .fitting import fit_prompt, shared_tokens
 from .link import Link
 from .messages import Claim, Ended, EndReason, Event, Started, Text, WorkerReport
@@ -42,6 +42,10 @@ REPORT_SECONDS = 0.5
 
 DRAIN = 64  # jobs that a worker without an engine ends at once
 GONE = "The model is not running. Your message is kept; try again when it is back."
+FAILURES = {
+    EngineError.code: "The model failed while writing this answer. What it wrote is kept.",
+    OutOfMemory.code: "There was not enough memory to go on with this answer. What was written is kept.",
+}
 
 LoadEngine = Callable[[Callable[[float, str], None]], LLMEngine]
 
@@ -253,8 +257,7 @@ class Worker:
             running.text.append(output.text.replace("\x00", ""))
         if output.finish_reason == "error":
             logger.error("job %s failed: %s", output.request_id, output.error)
-            message = "The model failed while writing this answer. What it wrote is kept."
-            self._end(output.request_id, "failed", "engine_error", message)
+            self._end(output.request_id, "failed", output.error_code, FAILURES[output.error_code])
         elif output.finish_reason is not None:
             self._end(output.request_id, output.finish_reason)
 

@@ -12,11 +12,12 @@ import secrets
 import time
 from array import array
 from collections.abc import Sequence as TokenIds
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoTokenizer
 
 from inference.engine.block_manager import BlockManager
@@ -27,10 +28,11 @@ from inference.engine.generation_defaults import default_sampling, end_tokens
 from inference.engine.loader import Progress, resolve_model, revision
 from inference.engine.model_runner import ModelRunner
 from inference.engine.outputs import FinishReason, StepOutput
+from inference.engine.pacing import MemoryLimits, Pacer
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.scheduler import Scheduler
 from inference.engine.sequence import Chunk, Sequence, token_array
-from inference.errors import PromptTooLong
+from inference.errors import EngineError, OutOfMemory, PromptTooLong
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,8 @@ class LLMEngine:
         self.eos_token_ids = end_tokens(self.runner.model, self.tokenizer)
         self.blocks = BlockManager(self.runner.cache.num_blocks, config.block_size, config.prefix_salt)
         self.scheduler = Scheduler(self.blocks, config.max_num_seqs, config.max_batched_tokens)
+        self.pacer = Pacer(config.max_batched_tokens)
+        self.limits = MemoryLimits(config.max_batched_tokens, config.max_num_seqs)
         kv_tokens = self.runner.cache.num_blocks * config.block_size
         self.context_length = min(kv_tokens, self.runner.max_model_len or kv_tokens)
         chat = ChatRenderer(self.tokenizer)
@@ -130,17 +134,19 @@ class LLMEngine:
         """Compute one batch. One output for every answer that got a token or ended."""
         over, self._over = self._over, []
         began = time.perf_counter()
-        chunks = self.scheduler.schedule()
+        chunks = self.scheduler.schedule(self.pacer.limit(self.scheduler.num_decoding))
         if not chunks:
             return over
         self._note_admissions(chunks, began)
-        self._totals.schedule_seconds += time.perf_counter() - began
+        scheduled = time.perf_counter()
+        self._totals.schedule_seconds += scheduled - began
         try:
             token_ids = self.runner.execute(chunks)
         except Exception as error:  # whatever a model raises must not end the loop
-            logger.exception("a step with %d sequences failed", len(chunks))
-            self._totals.failed_steps += 1
-            return over + self._fail(chunks, f"{type(error).__name__}: {error}")
+            return over + self._survive(chunks, error)
+        self.pacer.observe(chunks, time.perf_counter() - scheduled)
+        self.limits.recover()
+        self._keep_limits()
         return over + self._take(chunks, token_ids)
 
     def abort(self, request_id: str) -> bool:
@@ -214,7 +220,7 @@ class LLMEngine:
 
     def _take_token(self, chunk: Chunk, token_id: int) -> list[StepOutput]:
         if token_id < 0:
-            return self._fail([chunk], "the model's logits are not finite")
+            return self._fail([chunk], "the model's logits are not finite", EngineError.code)
         request = self._requests[chunk.sequence.request_id]
         request.first_token = request.first_token or time.perf_counter()
         text, reason = self._append(request, token_id)
@@ -237,10 +243,26 @@ class LLMEngine:
             return text + detokenizer.finish(), "length"
         return text, None
 
-    def _fail(self, chunks: list[Chunk], error: str) -> list[StepOutput]:
+    def _survive(self, chunks: list[Chunk], error: Exception) -> list[StepOutput]:
+        """A step without enough memory is tried again with less in it; any other failure ends its sequences."""
+        self._totals.failed_steps += 1
+        if is_out_of_memory(error) and self.limits.shrink(chunks):
+            logger.warning("out of memory: steps of %d tokens from here on", self.limits.tokens)
+            self._keep_limits()
+            self.runner.wipe(self.scheduler.retract(chunks))
+            return []
+        logger.error("a step with %d sequences failed", len(chunks), exc_info=error)
+        kind = OutOfMemory if is_out_of_memory(error) else EngineError
+        return self._fail(chunks, f"{type(error).__name__}: {error}", kind.code)
+
+    def _keep_limits(self) -> None:
+        self.scheduler.max_batched_tokens, self.scheduler.max_num_seqs = self.limits.tokens, self.limits.seqs
+
+    def _fail(self, chunks: list[Chunk], error: str, code: str) -> list[StepOutput]:
         requests = [self._requests.pop(chunk.sequence.request_id) for chunk in chunks]
         self.runner.wipe(self.scheduler.fail(chunks))
-        return [self._output(request, (), "", "error", error) for request in requests]
+        outputs = [self._output(request, (), "", "error", error) for request in requests]
+        return [replace(output, error_code=code) for output in outputs]
 
     def _note_admissions(self, chunks: list[Chunk], now: float) -> None:
         for chunk in chunks:
@@ -274,6 +296,11 @@ class LLMEngine:
             prefill_seconds=first_token - admitted,
             decode_seconds=now - first_token,
         )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """torch has an error of its own for an accelerator's memory, and only a sentence for the machine's."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _load_tokenizer(path: Path) -> Any:

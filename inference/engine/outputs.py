@@ -15,7 +15,8 @@ class StepOutput:
     ``token_ids`` are the tokens of this step; ``text`` may lag behind them (an unfinished character, a
     possible stop string) and is never taken back. ``output_tokens`` counts the whole answer, a resumed
     part included; of the prompt's ``prompt_tokens``, ``cached_tokens`` came from the prefix cache.
-    ``finish_reason`` is ``None`` while the answer goes on; ``error`` says what failed, for the log.
+    ``finish_reason`` is ``None`` while the answer goes on; ``error`` says what failed, for the log, and
+    ``error_code`` which of ``EngineError``'s kinds it is.
     Seconds are since ``add_request``: waiting for admission, then computing the prompt, then writing.
     """
 
@@ -27,6 +28,7 @@ class StepOutput:
     cached_tokens: int = 0
     output_tokens: int = 0
     error: str = ""
+    error_code: str = ""
     queue_seconds: float = 0.0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0

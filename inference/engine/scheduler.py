@@ -48,12 +48,31 @@ class Scheduler:
             suspects += self.blocks.discard(chunk.sequence, num_valid=chunk.start)
         return [block_id for block_id in suspects if self.blocks.blocks[block_id].ref_count == 0]
 
-    def schedule(self) -> list[Chunk]:
-        """The next step's chunks, decodes first; at least one while anything is unfinished."""
+    def retract(self, chunks: list[Chunk]) -> list[int]:
+        """``chunks`` were not computed: everyone gets in line again; returns the free blocks to wipe."""
+        suspects = self.fail(chunks)
+        for chunk in chunks:
+            self.add(chunk.sequence)
+        self.num_preemptions += len(chunks)
+        for seq in list(self.running):
+            self._preempt(seq)
+        return suspects
+
+    @property
+    def num_decoding(self) -> int:
+        return sum(1 for seq in self.running if seq.num_remaining == 1)
+
+    def schedule(self, prefill_limit: int | None = None) -> list[Chunk]:
+        """The next step's chunks, decodes first; at least one while anything is unfinished.
+
+        ``prefill_limit``: most tokens of prompts to compute beside decodes; all of the budget when ``None``.
+        """
         self._make_room_for_better_band()
         preemptions = self.num_preemptions
         chunks = list(self._decodes())
         budget = self.max_batched_tokens - len(chunks)
+        if chunks and prefill_limit is not None:
+            budget = min(budget, prefill_limit)
         chunks += self._prefills(budget, admit=self.num_preemptions == preemptions)
         return chunks
 

@@ -121,6 +121,34 @@ def test_a_better_band_takes_blocks_only_when_that_helps() -> None:
     assert scheduler.num_preemptions == 0
 
 
+def test_prompts_get_no_more_beside_decodes_than_they_are_allowed() -> None:
+    scheduler = make_scheduler(budget=16)
+    add(scheduler, make_sequence("short", 3))
+    run_step(scheduler)
+    add(scheduler, make_sequence("long", 20))
+    assert [(chunk.sequence.request_id, chunk.length) for chunk in scheduler.schedule(5)] == [("short", 1), ("long", 5)]
+    assert [(chunk.sequence.request_id, chunk.length) for chunk in scheduler.schedule(0)] == [("short", 1)]
+
+
+def test_a_limit_on_prompts_does_not_hold_where_nothing_decodes() -> None:
+    scheduler = make_scheduler(budget=16)
+    add(scheduler, make_sequence("long", 20))
+    assert [chunk.length for chunk in scheduler.schedule(0)] == [16]
+
+
+def test_a_retracted_step_leaves_everyone_in_line_and_only_what_was_computed_before_in_the_cache() -> None:
+    scheduler = make_scheduler(budget=16)
+    decoding, reading = make_sequence("decoding", 8), make_sequence("reading", 20, arrival=1)
+    add(scheduler, decoding, reading)
+    run_step(scheduler)
+    chunks = scheduler.schedule()
+    assert [(chunk.sequence, chunk.start, chunk.length) for chunk in chunks] == [(decoding, 8, 1), (reading, 8, 12)]
+    assert scheduler.retract(chunks) == [7, 4, 5, 6]
+    assert (scheduler.waiting, scheduler.running, scheduler.num_preemptions) == ([decoding, reading], [], 2)
+    assert scheduler.blocks.num_free == 64
+    assert run_step(scheduler) == [("decoding", 8, 1), ("reading", 8, 12)]
+
+
 def test_a_failed_chunk_names_the_free_blocks_to_wipe() -> None:
     scheduler = make_scheduler()
     add(scheduler, make_sequence("r", 10))

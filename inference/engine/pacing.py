@@ -1,0 +1,88 @@
+"""How much prompt a step may compute beside decodes, and how much at all where memory is short. Pure.
+
+Who calls brings the measured times: nothing here reads a clock, so that a simulator may drive it.
+"""
+
+from __future__ import annotations
+
+from inference.engine.sequence import Chunk
+
+STRETCH = 1.75  # a step with a prompt's chunk may take so much longer than one of decodes alone
+SMALLEST_CHUNK, SMALLEST_SHARE = 8, 64  # a prompt always moves on by so many tokens, or this part of the budget
+REMEASURE = 32  # steps with a chunk between two without one, by which decodes alone are measured
+MEMORY = 0.8  # weight of what was known in each new average
+
+LEAST_TOKENS = 16  # below it fewer tokens spare no memory worth having
+PATIENCE = 256  # steps that went well before more is tried again
+
+
+class Pacer:
+    """Sizes prefill chunks so that the gaps between the tokens of running answers stay even.
+
+    ``budget`` is the most tokens of a step. What a decode step takes is known per power of two of its size.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._most = budget
+        self._least = min(budget, max(SMALLEST_CHUNK, budget // SMALLEST_SHARE))
+        self._alone: dict[int, float] = {}  # seconds of a step by the bits of its number of decodes
+        self._seconds = self._tokens = 0.0  # of prefill so far, with older steps counting less
+        self._since_alone = 0
+
+    def limit(self, num_decodes: int) -> int:
+        """Most prefill tokens of the next step. 0: let the decodes go alone, so that they can be measured."""
+        if num_decodes == 0:
+            return self._most
+        alone = self._alone.get(num_decodes.bit_length())
+        if alone is None or self._since_alone >= REMEASURE:
+            return 0
+        affordable = (STRETCH - 1) * alone * self._tokens / self._seconds if self._seconds else 0.0
+        return int(min(max(affordable, self._least), self._most))
+
+    def observe(self, chunks: list[Chunk], seconds: float) -> None:
+        """A step of ``chunks`` took so long."""
+        decodes = sum(1 for chunk in chunks if chunk.length == 1)
+        prefill = sum(chunk.length for chunk in chunks) - decodes
+        size = decodes.bit_length()
+        if prefill == 0:
+            self._alone[size] = MEMORY * self._alone.get(size, seconds) + (1 - MEMORY) * seconds
+            self._since_alone = 0
+            return
+        self._since_alone += 1
+        alone = self._alone.get(size, 0.0) if decodes else 0.0
+        # Never for nothing: a step that was quick by chance must not let the next chunk grow without bound.
+        self._seconds = MEMORY * self._seconds + max(seconds - alone, seconds / 4)
+        self._tokens = MEMORY * self._tokens + prefill
+
+
+class MemoryLimits:
+    """What a step may hold: ``tokens`` and ``seqs``, at first as configured.
+
+    A step that ran out of memory is tried again with half the tokens, then with half the sequences,
+    whose lowest in priority thereby give way, and at last not at all.
+    """
+
+    def __init__(self, tokens: int, seqs: int) -> None:
+        self._most = (tokens, seqs)
+        self.tokens, self.seqs = tokens, seqs
+        self._good_steps = 0
+
+    def shrink(self, chunks: list[Chunk]) -> bool:
+        """After a step without enough memory. ``False`` when there is nothing left to leave out."""
+        self._good_steps = 0
+        tokens = sum(chunk.length for chunk in chunks)
+        if tokens > max(len(chunks), LEAST_TOKENS):
+            self.tokens = max(LEAST_TOKENS, tokens // 2)
+        elif len(chunks) > 1:
+            self.tokens, self.seqs = max(LEAST_TOKENS, tokens), len(chunks) // 2
+        else:
+            return False
+        return True
+
+    def recover(self) -> None:
+        """After a step that went well: in time, try more again."""
+        self._good_steps += 1
+        if self._good_steps >= PATIENCE:
+            self._good_steps = 0
+            self.tokens = min(2 * self.tokens, self._most[0])
+            self.seqs = min(2 * self.seqs, self._most[1])

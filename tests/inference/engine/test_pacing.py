@@ -1,0 +1,116 @@
+"""How much prompt goes beside decodes: real scheduler and pacer, a machine that is only a formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from inference.engine.pacing import LEAST_TOKENS, PATIENCE, REMEASURE, MemoryLimits, Pacer
+from inference.engine.sequence import Chunk
+from tests.inference.engine.test_scheduler import make_scheduler, make_sequence
+
+BUDGET = 512
+
+Machine = Callable[[list[Chunk]], float]  # seconds that a step takes
+
+
+def cpu(chunks: list[Chunk]) -> float:
+    """Weights are read once, a token costs its products, and attention what lies behind it."""
+    tokens = sum(chunk.length for chunk in chunks)
+    looks = sum(chunk.length * chunk.end for chunk in chunks)
+    return 0.004 + 0.0002 * tokens + 4e-8 * looks
+
+
+def decodes(number: int) -> list[Chunk]:
+    return [Chunk(make_sequence(str(n), 100), 99, 1) for n in range(number)]
+
+
+def prompt(length: int) -> Chunk:
+    return Chunk(make_sequence("long", length), 0, length)
+
+
+def interfere(machine: Machine, pacer: Pacer | None) -> tuple[list[float], list[float]]:
+    """Steps' seconds of 32 answers by themselves, and while a prompt of 12,000 tokens is read beside them."""
+    scheduler = make_scheduler(num_blocks=16_000, max_num_seqs=40, budget=BUDGET)
+    for n in range(32):
+        scheduler.add(make_sequence(f"answer{n}", 8))
+    alone: list[float] = []
+    beside: list[float] = []
+    late = make_sequence("late", 12_000, arrival=1)
+    for step in range(1000):
+        if step == 50:
+            scheduler.add(late)
+        if late.num_remaining == 0:
+            return alone[1:], beside
+        chunks = scheduler.schedule(pacer.limit(scheduler.num_decoding) if pacer else None)
+        seconds = machine(chunks)
+        if pacer:
+            pacer.observe(chunks, seconds)
+        scheduler.advance(chunks)
+        for chunk in chunks:
+            if chunk.end == len(chunk.sequence.token_ids) and chunk.sequence is not late:
+                chunk.sequence.token_ids.append(7)
+        (alone if step < 50 else beside).append(seconds)
+    raise AssertionError("the prompt was never read")
+
+
+def test_a_long_prompt_stretches_no_gap_of_32_answers_to_more_than_twice() -> None:
+    alone, beside = interfere(cpu, Pacer(BUDGET))
+    assert max(beside) <= 2 * max(alone)
+
+
+def test_a_long_prompt_is_read_in_a_few_times_the_time_that_it_takes_by_itself() -> None:
+    _, beside = interfere(cpu, Pacer(BUDGET))
+    _, hasty = interfere(cpu, None)
+    assert max(hasty) > 8 * min(beside), "or there was nothing to pace"
+    assert sum(beside) < 4 * sum(hasty)
+
+
+def test_without_decodes_a_prompt_gets_the_whole_budget() -> None:
+    assert Pacer(BUDGET).limit(0) == BUDGET
+
+
+def test_decodes_go_alone_once_so_that_they_are_measured_and_again_from_time_to_time() -> None:
+    pacer = Pacer(BUDGET)
+    assert pacer.limit(4) == 0
+    pacer.observe(decodes(4), 0.01)
+    for _ in range(REMEASURE):
+        assert pacer.limit(4) > 0
+        pacer.observe([*decodes(4), prompt(40)], 0.018)
+    assert pacer.limit(4) == 0
+    assert pacer.limit(9) == 0, "nine take longer than four"
+
+
+@pytest.mark.parametrize(("seconds_of_a_chunk", "limit"), [(10.0, 8), (1e-5, 512)])
+def test_a_prompt_always_moves_on_and_never_past_the_budget(seconds_of_a_chunk: float, limit: int) -> None:
+    pacer = Pacer(BUDGET)
+    pacer.observe([prompt(500)], seconds_of_a_chunk)
+    pacer.observe(decodes(4), 0.01)
+    assert pacer.limit(4) == limit
+
+
+def test_the_chunk_takes_three_quarters_of_what_decodes_take() -> None:
+    pacer = Pacer(BUDGET)
+    pacer.observe([prompt(500)], 0.05)  # 0.1 ms a token
+    pacer.observe(decodes(4), 0.02)
+    assert pacer.limit(4) == 150
+
+
+def test_memory_limits_go_down_by_halves_tokens_first_and_end_at_one_sequence() -> None:
+    limits = MemoryLimits(512, 32)
+    steps = [[*decodes(4), prompt(60)], decodes(4), decodes(2), decodes(1)]
+    seen = [(limits.shrink(step), limits.tokens, limits.seqs) for step in steps]
+    assert seen == [(True, 32, 32), (True, LEAST_TOKENS, 2), (True, LEAST_TOKENS, 1), (False, LEAST_TOKENS, 1)]
+
+
+def test_memory_limits_grow_back_after_many_good_steps_and_no_further_than_configured() -> None:
+    limits = MemoryLimits(50, 6)
+    limits.shrink([*decodes(2), prompt(40)])
+    limits.shrink(decodes(4))
+    seen = []
+    for _ in range(4):
+        seen.append((limits.tokens, limits.seqs))
+        for _ in range(PATIENCE):
+            limits.recover()
+    assert seen == [(16, 2), (32, 4), (50, 6), (50, 6)]
