@@ -1,0 +1,1 @@
+"""The engines that ``benchmarks.engine`` compares, each in a process of its own."""

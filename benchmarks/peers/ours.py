@@ -1,0 +1,59 @@
+"""The project's engine, through its step API."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import Any
+
+from benchmarks.loads import Ask
+from benchmarks.peers.base import Event, Spec
+from inference.engine import EngineConfig, LLMEngine, SamplingParams
+
+PROMPT_COST, OUTPUT_COST = 1, 2
+
+
+class Ours:
+    def __init__(self, spec: Spec) -> None:
+        sizes = {"num_threads": spec.threads, "max_num_seqs": spec.streams, "device": spec.device}
+        config = EngineConfig(model=spec.model, **(sizes | spec.options))
+        self.engine = LLMEngine(config)
+        self.served: defaultdict[str, float] = defaultdict(float)
+
+    def add(self, ask: Ask, prompt: list[int]) -> None:
+        params = SamplingParams(temperature=0.0, max_tokens=ask.max_tokens, ignore_eos=True)
+        counter = self.served[ask.tenant]
+        self.served[ask.tenant] += PROMPT_COST * len(prompt) + OUTPUT_COST * ask.max_tokens  # as the queue before it
+        self.engine.add_request(ask.name, prompt, params, tenant=ask.tenant, counter=counter)
+
+    def step(self, patience: float) -> list[Event]:
+        outputs, now = self.engine.step(), time.perf_counter()
+        for output in outputs:
+            if output.finish_reason == "error":
+                raise RuntimeError(output.error)
+        return [
+            Event(
+                output.request_id,
+                list(output.token_ids),
+                [now] * len(output.token_ids),
+                output.finish_reason is not None,
+                output.cached_tokens,
+            )
+            for output in outputs
+        ]
+
+    def abort(self) -> list[Event]:
+        for request_id in list(self.engine._requests):
+            self.engine.abort(request_id)
+        return []
+
+    def facts(self) -> dict[str, Any]:
+        runner = self.engine.runner
+        return {"dtype": str(runner.backend.dtype).removeprefix("torch."), "counters": self.engine.counters()}
+
+    def close(self) -> None:
+        """Nothing else was started."""
+
+
+def build(spec: Spec) -> Ours:
+    return Ours(spec)
