@@ -9,6 +9,8 @@ chunks, are compared with the model's own.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from inference.errors import UnsupportedModel
 
 PROBE_LENGTH, PROBE_SPLIT, PROBE_BLOCK = 40, 17, 16
 HARMLESS = {"dropout", "position_ids", "is_causal", "output_attentions", "use_cache"}
+UNFIT = (ValueError, LookupError, AttributeError, RuntimeError)  # what a model's code raises when its parts do not fit
 WINDOWED = {"sliding_attention": True, "full_attention": False}
 
 
@@ -33,18 +36,29 @@ def load_model(path: Path, dtype: torch.dtype, device: torch.device) -> PreTrain
     if not any(path.glob("*.safetensors")):
         raise UnsupportedModel(f"{path.name} has no *.safetensors weights; other formats can run code when loaded.")
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
             attn_implementation=ATTENTION_NAME,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
+            output_loading_info=True,
         )
-    except (ValueError, KeyError) as error:
-        raise UnsupportedModel(f"{_architecture(path)} cannot be loaded: {error}") from error
+    except KeyError as error:  # the architecture looks its attention up in a table of its own
+        raise UnsupportedModel(f"{_architecture(path)} has its own attention code ({error} is not in it).") from error
+    except (ValueError, RuntimeError) as error:
+        raise UnsupportedModel(f"{_architecture(path)} cannot be loaded: {_first_line(error)}") from error
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        raise UnsupportedModel(f"{_architecture(path)} lacks {len(missing)} of its weights, {missing[0]} for one.")
     placed: PreTrainedModel = model.to(device).eval()
     return placed
+
+
+def _first_line(error: Exception) -> str:
+    """transformers lists every class it knows behind it."""
+    return str(error).split("\n", 1)[0][:300]
 
 
 def _architecture(path: Path) -> str:
@@ -74,7 +88,8 @@ def inspect_layers(model: PreTrainedModel) -> dict[int, LayerShape]:
     probe = _Probe(name)
     ids = torch.arange(2, device=model.device).unsqueeze(0)
     try:
-        model(input_ids=ids, position_ids=ids, use_cache=False, paged=probe)
+        with _refusing(name):
+            model(input_ids=ids, position_ids=ids, use_cache=False, paged=probe)
     except TypeError as error:
         raise UnsupportedModel(f"{name} does not pass arguments on to its attention: {error}") from error
     _check_layers(name, model.config.get_text_config(), probe)
@@ -104,6 +119,15 @@ class _Probe:
         return query.new_zeros(*query.shape[:2], value.shape[-1])
 
 
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Say which model it is whose parts do not fit."""
+    try:
+        yield
+    except UNFIT as error:
+        raise UnsupportedModel(f"{name} cannot compute a prompt: {_first_line(error)}") from error
+
+
 def _check_layers(name: str, config: Any, probe: _Probe) -> None:
     if sorted(probe.shapes) != list(range(config.num_hidden_layers)):
         raise UnsupportedModel(
@@ -122,9 +146,10 @@ def verify(model: PreTrainedModel, shapes: dict[int, LayerShape], backend: Backe
     Raises ``UnsupportedModel`` when they disagree.
     """
     ids = (torch.arange(PROBE_LENGTH) * 7919 + 13) % model.config.get_text_config().vocab_size
-    reference = _own_logits(model, ids.to(model.device))
-    backend.adopt(model, shapes)
-    error = _paged_logits(model, shapes, ids.tolist(), backend).sub(reference).norm(dim=-1) / reference.norm(dim=-1)
+    with _refusing(type(model).__name__):
+        reference = _own_logits(model, ids.to(model.device))
+        backend.adopt(model, shapes)
+        error = _paged_logits(model, shapes, ids.tolist(), backend).sub(reference).norm(dim=-1) / reference.norm(dim=-1)
     # The median, because in a mixture of experts a rounding error may send a token to another expert.
     if not bool(error.median() <= backend.tolerance):
         raise UnsupportedModel(

@@ -1,4 +1,8 @@
-"""Greedy decoding writes what transformers' ``generate`` writes, token for token."""
+"""Greedy decoding in float32 writes what transformers' ``generate`` writes, token for token.
+
+One table of architectures, each for what it asks of attention: alone, batched, chunked, prefix-cached,
+preempted, resumed.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,33 @@ import pytest
 
 from tests.inference.engine.driving import drain, greedy, tokens_of
 
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
+LATENT = {"q_lora_rank": 24, "kv_lora_rank": 16, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16}
+
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": {},
-    "qwen3": {},
+    "qwen3": {},  # norms on queries and keys
     "mistral": {"sliding_window": 8},
-    "gemma2": {"sliding_window": 8},
-    "gpt2": {"n_layer": 3, "n_head": 4, "n_embd": 64, "n_positions": 256},
+    "gemma2": {"sliding_window": 8},  # alternating windows, squashed scores
+    "gemma3_text": {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    "phi": {"num_key_value_heads": 4},  # rotates a part of each head
+    "phi3": {"sliding_window": 8},  # one matrix for queries, keys and values
+    "gpt_neox": {},
+    "gpt2": {"n_layer": 3, "n_head": 4, "n_embd": 64, "n_positions": 256},  # learned positions
+    "opt": {"ffn_dim": 96, "word_embed_proj_dim": 64},  # learned positions with an offset
+    "mixtral": {"num_local_experts": 4},
+    "qwen3_moe": {"num_experts": 4, **EXPERTS},
+    "deepseek_v3": {
+        "num_key_value_heads": 4,
+        "head_dim": 8,
+        "n_routed_experts": 4,
+        "n_group": 2,
+        "topk_group": 1,
+        **EXPERTS,
+        **LATENT,
+    },
 }
+EXACT = {"dtype": "float32", "weights": "float32"}
 NEW_TOKENS = 24
 
 rng = random.Random(7)
@@ -26,12 +50,17 @@ PROMPTS = [[rng.randrange(6, 400) for _ in range(length)] for length in (1, 5, 1
 Factory = Callable[..., Any]
 
 
-@pytest.fixture(params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=ARCHITECTURES)
 def folder(request: pytest.FixtureRequest, make_model: Callable[..., Path]) -> Path:
     return make_model(request.param, **ARCHITECTURES[request.param])
 
 
 @pytest.fixture
+def make_engine(make_engine: Factory) -> Factory:
+    return lambda folder, **options: make_engine(folder, **EXACT, **options)
+
+
+@pytest.fixture(scope="module")
 def expected(folder: Path, generate: Factory) -> list[list[int]]:
     return [generate(folder, prompt, NEW_TOKENS) for prompt in PROMPTS]
 

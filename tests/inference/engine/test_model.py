@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, T5Config
 
 from inference.engine import EngineConfig, LLMEngine
 from inference.errors import UnsupportedModel
@@ -19,6 +21,12 @@ Factory = Callable[..., Any]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "mamba": ({}, "MambaForCausalLM has its own attention code"),
     "bloom": ({"n_layer": 2, "n_head": 4}, "BloomForCausalLM has its own attention code"),
+    "gptj": ({"n_layer": 2, "n_head": 4, "n_embd": 64, "rotary_dim": 8}, "GPTJForCausalLM has its own attention code"),
+    "rwkv": ({}, "RwkvForCausalLM has its own attention code"),
+    "recurrent_gemma": ({"lru_width": 64}, "RecurrentGemmaForCausalLM has 3 layers, of which 1 attend"),
+    "nemotron": ({}, "NemotronForCausalLM does not pass arguments on"),
+    "bert": ({}, "BertLMHeadModel computes something else"),
+    "xmod": ({}, "XmodForCausalLM cannot compute a prompt: Input language unknown"),
     "gpt_oss": ({"num_local_experts": 2, "num_experts_per_tok": 1}, "GptOssForCausalLM asks attention for s_aux"),
     "minimax": ({}, "MiniMaxForCausalLM has 3 layers, of which 2 attend"),
     "llama4_text": (
@@ -35,6 +43,27 @@ def test_an_architecture_we_would_serve_wrongly_is_refused_by_name(
     settings, reason = REFUSED[model_type]
     with pytest.raises(UnsupportedModel, match=reason):
         make_engine(make_model(model_type, **settings))
+
+
+def test_an_architecture_that_writes_no_text_is_refused_by_name(
+    tmp_path: Path, tokenizer: Any, make_engine: Factory
+) -> None:
+    AutoModel.from_config(T5Config(vocab_size=400, d_model=64, d_kv=16, d_ff=96, num_layers=2)).save_pretrained(
+        tmp_path
+    )
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModel, match="T5Model cannot be loaded: Unrecognized configuration class") as raised:
+        make_engine(tmp_path)
+    assert len(str(raised.value)) < 200, "transformers lists every class it knows"
+
+
+def test_weights_that_are_missing_are_not_drawn_at_random(llama: Path, tmp_path: Path, make_engine: Factory) -> None:
+    folder = shutil.copytree(llama, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UnsupportedModel, match=r"lacks 1 of its weights, .*up_proj.weight for one"):
+        make_engine(folder)
 
 
 def test_attention_that_computes_something_else_is_refused_by_its_numbers(
