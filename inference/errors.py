@@ -9,6 +9,7 @@ InferenceError
 │   ├── ModelNotFound          neither a local folder nor a reachable hub name
 │   └── UnsupportedModel       an architecture, weight format or attention the engine refuses
 ├── PromptTooLong              the prompt alone does not fit the model's context or the KV cache
+├── InvalidStructure           a schema, regular expression or choice that answers cannot be held to
 └── EngineError                a step failed; the sequences in it were failed, the engine goes on
     └── OutOfMemory            not even one sequence by itself had enough memory for its step
 
@@ -52,6 +53,10 @@ class UnsupportedModel(ModelError):
 
 class PromptTooLong(InferenceError):
     code = "prompt_too_long"
+
+
+class InvalidStructure(InferenceError, ValueError):
+    code = "invalid_structured_output"
 
 
 class EngineError(InferenceError):

@@ -45,29 +45,41 @@ class IncrementalDecoder:
 
 
 class Detokenizer:
-    """The text of one answer. ``stopped`` becomes true when a stop string was found and cut off."""
+    """The text of one answer. ``matched`` becomes the stop string that was found and cut off.
 
-    def __init__(self, decode: Decode, context: Sequence[int] = (), stop: tuple[str, ...] = ()) -> None:
+    Stop strings are not looked for in the text of the first ``deaf`` tokens.
+    """
+
+    def __init__(self, decode: Decode, context: Sequence[int] = (), stop: tuple[str, ...] = (), deaf: int = 0) -> None:
         self._decoder = IncrementalDecoder(decode, context)
         self._stop = stop
+        self._deaf = deaf
         self._held = ""
-        self.stopped = False
+        self.matched: str | None = None
 
     def push(self, token_id: int) -> str:
         """The text that is final with this token."""
-        text = self._held + self._decoder.push(token_id)
-        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
-        if found:
-            self.stopped, self._held = True, ""
-            return text[: min(found)]
-        keep = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
-        self._held = text[keep:]
-        return text[:keep]
+        new = self._decoder.push(token_id)
+        if self._deaf > 0:
+            self._deaf -= 1
+            return new
+        return self._cut(self._held + new) if self._stop else new
 
     def finish(self) -> str:
         """What was held back as a possible stop string. Bytes of an unfinished character are dropped."""
         text, self._held = self._held, ""
         return text
+
+    def _cut(self, text: str) -> str:
+        """``text`` without a stop string, which ends it, and without the possible beginning of one, which is held."""
+        found = [(at, stop) for stop in self._stop if (at := text.find(stop)) >= 0]
+        if found:
+            at, self.matched = min(found)
+            self._held = ""
+            return text[:at]
+        keep = len(text) - max(_overlap(text, stop) for stop in self._stop)
+        self._held = text[keep:]
+        return text[:keep]
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from inference.engine.config import EngineConfig
 from inference.engine.llm_engine import LLMEngine
-from inference.engine.outputs import FinishReason, StepOutput
+from inference.engine.outputs import FinishReason, StepOutput, TokenLogprobs
 from inference.engine.sampling_params import SamplingParams
 from inference.errors import EngineError
 
@@ -16,15 +16,31 @@ Prompt = str | list[int]
 
 
 @dataclass(frozen=True, slots=True)
+class Logprob:
+    """``rank`` 1 is the likeliest token of the vocabulary."""
+
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
+@dataclass(frozen=True, slots=True)
 class CompletionOutput:
+    """One answer. ``logprobs`` has, per token, the drawn one and the likeliest by their ids; ``None`` if not asked."""
+
+    index: int
     text: str
     token_ids: list[int]
     finish_reason: FinishReason
+    stop_reason: str | int | None
+    logprobs: list[dict[int, Logprob]] | None
+    cumulative_logprob: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class RequestOutput:
     prompt: Prompt
+    prompt_token_ids: list[int]
     outputs: list[CompletionOutput]
     cached_tokens: int
 
@@ -36,26 +52,69 @@ class LLM:
         self.engine = LLMEngine(EngineConfig(model=model, **options))
 
     def generate(
-        self, prompts: Sequence[Prompt], params: SamplingParams | Sequence[SamplingParams]
+        self, prompts: Prompt | Sequence[Prompt], params: SamplingParams | Sequence[SamplingParams] | None = None
     ) -> list[RequestOutput]:
-        """One output per prompt, in order. Raises ``EngineError`` when a step failed."""
-        each = [params] * len(prompts) if isinstance(params, SamplingParams) else params
-        for number, (prompt, own) in enumerate(zip(prompts, each, strict=True)):
-            self.engine.add_request(str(number), prompt, own)
-        steps: dict[str, list[StepOutput]] = {str(number): [] for number in range(len(prompts))}
+        """One output per prompt, in order; ``None`` samples as the model itself says.
+
+        Raises what ``add_request`` does, and ``EngineError`` when a step failed; nothing is left running then.
+        """
+        each = _listed(prompts)
+        own = self.engine.sampling_params() if params is None else params
+        every = [own] * len(each) if isinstance(own, SamplingParams) else own
+        encode = self.engine.tokenizer.encode
+        ids = [encode(prompt) if isinstance(prompt, str) else list(prompt) for prompt in each]
+        try:
+            for number, (prompt_ids, chosen) in enumerate(zip(ids, every, strict=True)):
+                self.engine.add_request(str(number), prompt_ids, chosen)
+            steps = self._run()
+        except BaseException:
+            for number in range(len(each)):
+                self.engine.abort(str(number))
+            raise
+        return [
+            RequestOutput(prompt, prompt_ids, *self._collect(steps[str(number)]))
+            for number, (prompt, prompt_ids) in enumerate(zip(each, ids, strict=True))
+        ]
+
+    def _run(self) -> dict[str, list[StepOutput]]:
+        steps: dict[str, list[StepOutput]] = {}
         while self.engine.has_unfinished:
             for output in self.engine.step():
-                steps[output.request_id].append(output)
-        return [_collect(prompt, steps[str(number)]) for number, prompt in enumerate(prompts)]
+                if output.finish_reason == "error":
+                    raise EngineError(output.error)
+                steps.setdefault(output.request_id, []).append(output)
+        return steps
+
+    def _collect(self, steps: list[StepOutput]) -> tuple[list[CompletionOutput], int]:
+        answers: dict[int, list[StepOutput]] = {}
+        for step in steps:
+            answers.setdefault(step.index, []).append(step)
+        return [self._complete(answers[index]) for index in sorted(answers)], answers[0][-1].cached_tokens
+
+    def _complete(self, steps: list[StepOutput]) -> CompletionOutput:
+        last = steps[-1]
+        assert last.finish_reason is not None
+        token_ids = [token for step in steps for token in step.token_ids]
+        logprobs = [entry for step in steps for entry in step.logprobs]
+        return CompletionOutput(
+            index=last.index,
+            text="".join(step.text for step in steps),
+            token_ids=token_ids,
+            finish_reason=last.finish_reason,
+            stop_reason=last.stop_reason,
+            logprobs=[self._spell(*pair) for pair in zip(token_ids, logprobs, strict=True)] if logprobs else None,
+            cumulative_logprob=sum(entry.chosen for entry in logprobs) if logprobs else None,
+        )
+
+    def _spell(self, token_id: int, entry: TokenLogprobs) -> dict[int, Logprob]:
+        known = {best: (value, rank) for rank, (best, value) in enumerate(entry.best, 1)}
+        known[token_id] = (entry.chosen, entry.rank)
+        decode = self.engine.tokenizer.decode
+        return {token: Logprob(value, rank, decode([token])) for token, (value, rank) in known.items()}
 
 
-def _collect(prompt: Prompt, steps: list[StepOutput]) -> RequestOutput:
-    last = steps[-1]
-    if last.finish_reason is None or last.finish_reason == "error":
-        raise EngineError(last.error)
-    completion = CompletionOutput(
-        text="".join(step.text for step in steps),
-        token_ids=[token for step in steps for token in step.token_ids],
-        finish_reason=last.finish_reason,
-    )
-    return RequestOutput(prompt, [completion], last.cached_tokens)
+def _listed(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    if isinstance(prompts, str):
+        return [prompts]
+    token_ids = [prompt for prompt in prompts if isinstance(prompt, int)]
+    return [token_ids] if token_ids else [prompt for prompt in prompts if not isinstance(prompt, int)]

@@ -12,14 +12,15 @@ import secrets
 import time
 from array import array
 from collections.abc import Sequence as TokenIds
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoTokenizer
 
+from inference.engine.answer import Answer
 from inference.engine.block_manager import BlockManager
 from inference.engine.chat import ChatRenderer
 from inference.engine.config import EngineConfig
@@ -27,25 +28,20 @@ from inference.engine.detokenizer import CONTEXT, Decode, Detokenizer
 from inference.engine.generation_defaults import default_sampling, end_tokens
 from inference.engine.loader import Progress, resolve_model, revision
 from inference.engine.model_runner import ModelRunner
-from inference.engine.outputs import FinishReason, StepOutput
+from inference.engine.outputs import StepOutput
 from inference.engine.pacing import MemoryLimits, Pacer
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.scheduler import Scheduler
 from inference.engine.sequence import Chunk, Sequence, token_array
+from inference.engine.shaping import Shaping
 from inference.errors import EngineError, OutOfMemory, PromptTooLong
+
+if TYPE_CHECKING:
+    from inference.engine.structured import GrammarCompiler
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(slots=True)
-class _Request:
-    """A sequence and what only the engine keeps of it. Times are of ``time.perf_counter``."""
-
-    sequence: Sequence
-    detokenizer: Detokenizer
-    arrived: float
-    admitted: float = 0.0
-    first_token: float = 0.0
+SEED_STRIDE = 0x2545F4914F6CDD1D  # between the answers to one prompt; any odd number
 
 
 @dataclass(slots=True)
@@ -84,7 +80,8 @@ class LLMEngine:
         chat = ChatRenderer(self.tokenizer)
         self.render_chat, self.shared_prefix = chat.render, chat.shared_prefix
         self._decode = _decoder(self.tokenizer)
-        self._requests: dict[str, _Request] = {}
+        self._requests: dict[str, list[Answer]] = {}  # the answers still being written
+        self._answers: dict[Sequence, Answer] = {}
         self._over: list[StepOutput] = []  # resumed requests that turned out to be at their end already
         self._arrivals = 0
         self._totals = _Totals()
@@ -107,28 +104,42 @@ class LLMEngine:
         shared_prefix_tokens: int = 0,
         resume_token_ids: TokenIds[int] = (),
     ) -> None:
-        """Queue an answer. The lowest (band, counter) runs first; bands above 0 are preemptible.
+        """Queue an answer, or ``params.n``. The lowest (band, counter) runs first; bands above 0 are preemptible.
 
         ``resume_token_ids`` are the answer's tokens so far, from another engine: the outputs contain only
         what comes after the text that those tokens made final. Prefixes are shared within ``tenant``, and with
         all others in the first ``shared_prefix_tokens``, which must say nothing of the tenant's own.
-        Raises ``PromptTooLong``, and ``ValueError`` for an id in use, an empty prompt or unknown tokens.
+        Several answers share the blocks that the prompt fills.
+        Raises ``PromptTooLong``, ``InvalidStructure``, and ``ValueError`` for an id in use, an empty prompt,
+        unknown tokens or several answers to resume.
         """
-        prompt_ids = self._checked_prompt(request_id, prompt, resume_token_ids)
-        self._arrivals += 1
-        seq = Sequence(
-            request_id=request_id,
-            token_ids=prompt_ids,
-            num_prompt=len(prompt_ids),
-            params=params,
-            seed=secrets.randbits(63) if params.seed is None else params.seed,
-            max_length=min(len(prompt_ids) + params.max_tokens, self.context_length),
-            priority=(band, counter, self._arrivals),
-            tenant=tenant,
-            num_shared=shared_prefix_tokens,
-        )
-        detokenizer = Detokenizer(self._decode, prompt_ids[-CONTEXT:], params.stop)
-        self._enter(_Request(seq, detokenizer, time.perf_counter()), resume_token_ids)
+        prompt_ids = self._checked_prompt(request_id, prompt, (*resume_token_ids, *params.logit_bias))
+        if params.n > 1 and resume_token_ids:
+            raise ValueError("only a single answer can be resumed: n must be 1")
+        seed = secrets.randbits(63) if params.seed is None else params.seed
+        end_ids = frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else self.eos_token_ids)
+        answers = []
+        for index in range(params.n):
+            self._arrivals += 1
+            grammar = self._grammar(params.structured_outputs) if params.structured_outputs else None
+            seq = Sequence(
+                request_id=request_id,
+                token_ids=prompt_ids[:],
+                num_prompt=len(prompt_ids),
+                params=params,
+                seed=seed + index * SEED_STRIDE,
+                max_length=min(len(prompt_ids) + params.max_tokens, self.context_length),
+                priority=(band, counter, self._arrivals),
+                tenant=tenant,
+                num_shared=shared_prefix_tokens,
+                index=index,
+                end_ids=end_ids,
+                shaping=Shaping.for_params(params, prompt_ids, end_ids, grammar),
+            )
+            detokenizer = Detokenizer(self._decode, prompt_ids[-CONTEXT:], params.stop_strings, params.min_tokens)
+            answers.append(Answer(seq, detokenizer, time.perf_counter()))
+        for answer in answers:
+            self._enter(answer, resume_token_ids)
 
     def step(self) -> list[StepOutput]:
         """Compute one batch. One output for every answer that got a token or ended."""
@@ -150,13 +161,13 @@ class LLMEngine:
         return over + self._take(chunks, token_ids)
 
     def abort(self, request_id: str) -> bool:
-        """Drop an answer and free its blocks at once. ``False`` when there is none under this id."""
+        """Drop a request's answers and free their blocks at once. ``False`` when there is none under this id."""
         self._over = [output for output in self._over if output.request_id != request_id]
-        request = self._requests.pop(request_id, None)
-        if request is None:
-            return False
-        self.scheduler.finish(request.sequence)
-        return True
+        answers = self._requests.pop(request_id, [])
+        for answer in answers:
+            del self._answers[answer.sequence]
+            self.scheduler.finish(answer.sequence)
+        return bool(answers)
 
     @property
     def has_unfinished(self) -> bool:
@@ -164,8 +175,8 @@ class LLMEngine:
 
     @property
     def free_slots(self) -> int:
-        """How many more requests would start without waiting for a place in the batch."""
-        return max(0, self.config.max_num_seqs - len(self._requests))
+        """How many more answers would start without waiting for a place in the batch."""
+        return max(0, self.config.max_num_seqs - len(self._answers))
 
     @property
     def free_kv_tokens(self) -> int:
@@ -185,28 +196,34 @@ class LLMEngine:
             "kv_blocks_used": self.blocks.num_blocks - self.blocks.num_free,
         }
 
-    def _checked_prompt(self, request_id: str, prompt: str | TokenIds[int], resume: TokenIds[int]) -> array[int]:
+    @cached_property
+    def _grammar(self) -> GrammarCompiler:
+        from inference.engine.structured import GrammarCompiler  # with its library, where someone asks for it
+
+        return GrammarCompiler(self.tokenizer, self.runner.vocab_size, self.eos_token_ids)
+
+    def _checked_prompt(self, request_id: str, prompt: str | TokenIds[int], others: TokenIds[int]) -> array[int]:
         if request_id in self._requests:
             raise ValueError(f"request {request_id} is already running")
         ids = token_array(self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt)
         if not ids:
             raise ValueError("the prompt has no tokens")
-        if not all(0 <= token < self.runner.vocab_size for token in (min(ids), max(ids), *resume)):
+        if not all(0 <= token < self.runner.vocab_size for token in (min(ids), max(ids), *others)):
             raise ValueError(f"token ids must be in [0, {self.runner.vocab_size})")
         if len(ids) >= self.context_length:
             raise PromptTooLong(f"The prompt has {len(ids)} tokens; {self.context_length - 1} fit.")
         return ids
 
-    def _enter(self, request: _Request, resume_token_ids: TokenIds[int]) -> None:
-        """Replay the resumed tokens, which also finds that the answer had ended, and queue the request."""
-        seq = request.sequence
+    def _enter(self, answer: Answer, resume_token_ids: TokenIds[int]) -> None:
+        """Replay the resumed tokens, which also finds that the answer had ended, and queue it."""
         for token_id in resume_token_ids:
-            text, reason = self._append(request, token_id)
+            text, reason = answer.append(token_id)
             if reason is not None:
-                self._over.append(self._output(request, (), text, reason))
+                self._over.append(answer.output(time.perf_counter(), (), text, reason))
                 return
-        self._requests[seq.request_id] = request
-        self.scheduler.add(seq)
+        self._answers[answer.sequence] = answer
+        self._requests.setdefault(answer.sequence.request_id, []).append(answer)
+        self.scheduler.add(answer.sequence)
 
     def _take(self, chunks: list[Chunk], token_ids: list[int]) -> list[StepOutput]:
         began = time.perf_counter()
@@ -214,34 +231,30 @@ class LLMEngine:
         self.scheduler.advance(chunks)
         self._totals.steps += 1
         self._totals.computed_tokens += sum(chunk.length for chunk in chunks)
-        outputs = [out for pair in zip(sampling, token_ids, strict=True) for out in self._take_token(*pair)]
+        outputs = []
+        for chunk, token_id in zip(sampling, token_ids, strict=True):
+            outputs += self._take_token(chunk, token_id, began)
         self._totals.detokenize_seconds += time.perf_counter() - began
         return outputs
 
-    def _take_token(self, chunk: Chunk, token_id: int) -> list[StepOutput]:
+    def _take_token(self, chunk: Chunk, token_id: int, now: float) -> list[StepOutput]:
         if token_id < 0:
             return self._fail([chunk], "the model's logits are not finite", EngineError.code)
-        request = self._requests[chunk.sequence.request_id]
-        request.first_token = request.first_token or time.perf_counter()
-        text, reason = self._append(request, token_id)
+        answer = self._answers[chunk.sequence]
+        answer.first_token = answer.first_token or now
+        text, reason = answer.append(token_id)
         self._totals.output_tokens += 1
         if reason is not None:
             self.scheduler.finish(chunk.sequence)
-            del self._requests[chunk.sequence.request_id]
-        return [self._output(request, (token_id,), text, reason)]
+            self._forget(answer)
+        return [answer.output(now, (token_id,), text, reason)]
 
-    def _append(self, request: _Request, token_id: int) -> tuple[str, FinishReason | None]:
-        """Add a token to the answer: the text that is final with it, and whether the answer ends here."""
-        seq, detokenizer = request.sequence, request.detokenizer
-        seq.token_ids.append(token_id)
-        if token_id in seq.params.stop_token_ids or (token_id in self.eos_token_ids and not seq.params.ignore_eos):
-            return detokenizer.finish(), "stop"
-        text = detokenizer.push(token_id)
-        if detokenizer.stopped:
-            return text, "stop"
-        if len(seq.token_ids) >= seq.max_length:
-            return text + detokenizer.finish(), "length"
-        return text, None
+    def _forget(self, answer: Answer) -> None:
+        del self._answers[answer.sequence]
+        siblings = self._requests[answer.sequence.request_id]
+        siblings.remove(answer)
+        if not siblings:
+            del self._requests[answer.sequence.request_id]
 
     def _survive(self, chunks: list[Chunk], error: Exception) -> list[StepOutput]:
         """A step without enough memory is tried again with less in it; any other failure ends its sequences."""
@@ -259,43 +272,20 @@ class LLMEngine:
         self.scheduler.max_batched_tokens, self.scheduler.max_num_seqs = self.limits.tokens, self.limits.seqs
 
     def _fail(self, chunks: list[Chunk], error: str, code: str) -> list[StepOutput]:
-        requests = [self._requests.pop(chunk.sequence.request_id) for chunk in chunks]
+        answers = [self._answers[chunk.sequence] for chunk in chunks]
         self.runner.wipe(self.scheduler.fail(chunks))
-        outputs = [self._output(request, (), "", "error", error) for request in requests]
-        return [replace(output, error_code=code) for output in outputs]
+        for answer in answers:
+            answer.error, answer.error_code = error, code
+            self._forget(answer)
+        return [answer.output(time.perf_counter(), (), "", "error") for answer in answers]
 
     def _note_admissions(self, chunks: list[Chunk], now: float) -> None:
         for chunk in chunks:
-            request = self._requests[chunk.sequence.request_id]
-            if not request.admitted:
-                request.admitted = now
+            answer = self._answers[chunk.sequence]
+            if not answer.admitted:
+                answer.admitted = now
                 self._totals.prompt_tokens += chunk.sequence.num_prompt
                 self._totals.prefix_hit_tokens += chunk.sequence.num_cached
-
-    def _output(
-        self,
-        request: _Request,
-        token_ids: tuple[int, ...],
-        text: str,
-        reason: FinishReason | None,
-        error: str = "",
-    ) -> StepOutput:
-        seq, now = request.sequence, time.perf_counter()
-        admitted = request.admitted or now
-        first_token = request.first_token or now
-        return StepOutput(
-            request_id=seq.request_id,
-            token_ids=token_ids,
-            text=text,
-            finish_reason=reason,
-            prompt_tokens=seq.num_prompt,
-            cached_tokens=max(0, seq.num_cached),
-            output_tokens=seq.num_output,
-            error=error,
-            queue_seconds=admitted - request.arrived,
-            prefill_seconds=first_token - admitted,
-            decode_seconds=now - first_token,
-        )
 
 
 def is_out_of_memory(error: Exception) -> bool:

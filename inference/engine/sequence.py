@@ -7,7 +7,9 @@ from collections.abc import Sequence as TokenIds
 from dataclasses import dataclass, field
 from enum import Enum
 
+from inference.engine.outputs import TokenLogprobs
 from inference.engine.sampling_params import SamplingParams
+from inference.engine.shaping import Shaping
 
 
 class Status(Enum):
@@ -28,6 +30,8 @@ class Sequence:
     the first ``num_committed`` of those blocks are in the prefix cache. ``max_length`` caps
     ``token_ids``. The first ``num_shared`` tokens are the operator's own words, the same for every tenant.
     ``num_cached`` counts the prompt tokens that the prefix cache spared at first admission.
+    ``index`` numbers the answers to one prompt; ``end_ids`` are the tokens that end this one. ``logprobs``
+    are those of the token sampled last, where the parameters ask for them.
     """
 
     request_id: str
@@ -45,6 +49,10 @@ class Sequence:
     num_committed: int = 0
     num_computed: int = 0
     num_cached: int = -1
+    index: int = 0
+    end_ids: frozenset[int] = frozenset()
+    shaping: Shaping | None = None
+    logprobs: TokenLogprobs | None = None
 
     @property
     def band(self) -> int:

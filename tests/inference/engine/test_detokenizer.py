@@ -51,7 +51,7 @@ def stream(detokenizer: Detokenizer, token_ids: list[int]) -> list[str]:
     pieces = []
     for token_id in token_ids:
         pieces.append(detokenizer.push(token_id))
-        if detokenizer.stopped:
+        if detokenizer.matched is not None:
             break
     return [*pieces, detokenizer.finish()]
 
@@ -73,11 +73,11 @@ def test_text_ends_before_the_first_stop_string_and_never_shows_part_of_it(text:
     for token_id in tokenizer.encode(text).ids:
         shown += detokenizer.push(token_id)
         assert not any(string in shown for string in stop)
-        if detokenizer.stopped:
+        if detokenizer.matched is not None:
             break
     shown += detokenizer.finish()
     found = [text.index(string) for string in stop if string in text]
-    assert detokenizer.stopped == bool(found)
+    assert (detokenizer.matched is not None) == bool(found)
     assert text.startswith(shown)
     assert not any(string in shown for string in stop)
     if not found:
@@ -87,7 +87,7 @@ def test_text_ends_before_the_first_stop_string_and_never_shows_part_of_it(text:
 def test_a_stop_string_over_three_tokens_is_cut_off_whole(tokenizer: Tokenizer) -> None:
     detokenizer = Detokenizer(tokenizer.decode, stop=("a😀b",))
     assert "".join(stream(detokenizer, tokenizer.encode("b éa😀bab").ids)) == "b é"
-    assert detokenizer.stopped
+    assert detokenizer.matched is not None
 
 
 def test_the_beginning_of_a_stop_string_is_held_back_and_given_when_it_was_none() -> None:

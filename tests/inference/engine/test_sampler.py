@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from inference.engine.sampler import sample, uniforms
+from inference.engine.outputs import TokenLogprobs
+from inference.engine.sampler import CHUNK, sample, uniforms
+from inference.engine.sampler import draw as draw_tokens
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.sequence import Sequence
+from inference.engine.shaping import Shaping
 
 DRAWS = 20_000
 
@@ -95,6 +98,65 @@ def test_top_p_is_exact_when_the_nucleus_is_wider_than_the_first_guess() -> None
     tokens = sample(logits.expand(3000, -1), seqs)
     assert max(tokens) < 4000
     assert len(set(tokens)) > 1500
+
+
+@pytest.mark.parametrize("vocabulary", [2 * CHUNK - 1, 2 * CHUNK, 3 * CHUNK + 1, 1000])
+def test_the_first_of_several_highest_logits_is_taken(vocabulary: int) -> None:
+    logits = torch.randint(0, 4, (50, vocabulary), generator=torch.Generator().manual_seed(vocabulary)).float()
+    logits[0] = 0.0
+    logits[1, -1] = 9.0
+    assert sample(logits, [make_sequence(temperature=0.0)] * 50) == logits.numpy().argmax(-1).tolist()
+    assert sample(logits.bfloat16(), [make_sequence(temperature=0.0)] * 50) == logits.numpy().argmax(-1).tolist()
+
+
+@pytest.mark.parametrize("params", [{}, {"top_k": 400}, {"min_p": 0.3}, {"top_p": 0.6}])
+def test_draws_over_many_chunks_follow_what_the_filters_leave(params: dict[str, Any]) -> None:
+    logits = torch.randn(1000, generator=torch.Generator().manual_seed(1))
+    probs = logits.double().softmax(0)
+    ordered = probs.sort(descending=True)
+    nucleus = ordered.values.cumsum(0) - ordered.values < params.get("top_p", 1.0)
+    kept = torch.zeros(1000, dtype=torch.bool)
+    kept[ordered.indices[nucleus][: params.get("top_k", 1000)]] = True
+    kept &= probs >= params.get("min_p", 0.0) * probs.max()
+    expected = (probs * kept / (probs * kept).sum()).numpy()
+    counts = draw(logits.tolist(), **params)
+    assert not counts[~kept.numpy()].any()
+    eighths = np.array_split(np.arange(1000), 8)
+    binned = np.array([counts[part].sum() for part in eighths]), np.array([expected[part].sum() for part in eighths])
+    assert chi_square(*binned) < CHI_SQUARE_7_DF
+
+
+def test_a_token_of_probability_zero_is_never_drawn() -> None:
+    logits = torch.full((5, 700), float("-inf"))
+    for row, alone in enumerate([0, 127, 128, 500, 699]):
+        logits[row, alone] = -3.0
+    for seed in range(200):
+        seqs = [make_sequence(seed, row, top_p=0.9 if row % 2 else 1.0) for row in range(5)]
+        assert sample(logits, seqs) == [0, 127, 128, 500, 699]
+
+
+def test_a_batch_larger_than_a_block_is_drawn_like_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(9, 500, generator=torch.Generator().manual_seed(2))
+    seqs = [make_sequence(seed, temperature=0.0 if seed == 3 else 1.0, top_p=0.9) for seed in range(9)]
+    whole = sample(logits, seqs)
+    monkeypatch.setattr("inference.engine.sampler.CPU_BLOCK", 1000)
+    assert sample(logits, seqs) == whole
+    assert draw_tokens(logits, seqs).tolist() == whole
+
+
+def test_logprobs_are_the_models_own_whatever_the_settings() -> None:
+    logits = torch.tensor([LOGITS, LOGITS, LOGITS]) * 2
+    plain = make_sequence(temperature=0.0)
+    drawn = make_sequence(5, temperature=1.7, logprobs=0, logit_bias={4: 100.0})
+    asking = make_sequence(temperature=0.0, logprobs=2)
+    for seq in (plain, drawn, asking):
+        seq.shaping = Shaping.for_params(seq.params, [1], frozenset(), None)
+    assert sample(logits, [plain, drawn, asking]) == [0, 4, 0]
+    own = logits[0].log_softmax(0).tolist()
+    assert plain.logprobs is None
+    assert drawn.logprobs == TokenLogprobs(pytest.approx(own[4]), 5, ())
+    best = ((0, pytest.approx(own[0])), (1, pytest.approx(own[1])))
+    assert asking.logprobs == TokenLogprobs(pytest.approx(own[0]), 1, best)
 
 
 def test_a_row_does_not_depend_on_its_neighbours() -> None:

@@ -1,0 +1,137 @@
+"""Whatever the model wants to write, the answer matches; and a bad schema is refused with its code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from inference.engine import SamplingParams, StructuredOutputsParams
+from inference.errors import InferenceError, InvalidStructure
+from tests.inference.engine.driving import drain, text_of, tokens_of
+
+PROMPT = [40, 41, 42, 43, 44, 45, 46, 47, 48]
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 5}, "age": {"type": "integer", "minimum": 0, "maximum": 99}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+Factory = Callable[..., Any]
+
+
+def guided(seed: int = 0, **stated: Any) -> SamplingParams:
+    return SamplingParams(max_tokens=150, seed=seed, structured_outputs=StructuredOutputsParams(**stated))
+
+
+def run(engine: Any, params: SamplingParams) -> tuple[str, str]:
+    engine.add_request("r", PROMPT, params)
+    outputs = drain(engine)["r"]
+    return text_of(outputs), outputs[-1].finish_reason
+
+
+@pytest.mark.parametrize("stated", [SCHEMA, json.dumps(SCHEMA)])
+def test_an_answer_matches_its_schema_and_ends_when_nothing_can_follow(stated: Any, make_engine: Factory) -> None:
+    engine = make_engine()
+    for seed in range(5):
+        text, reason = run(engine, guided(seed, json=stated))
+        person = json.loads(text)
+        assert (sorted(person), reason) == (["age", "name"], "stop")
+        assert len(person["name"]) <= 5
+        assert 0 <= person["age"] <= 99
+
+
+def test_an_answer_matches_its_regular_expression(make_engine: Factory) -> None:
+    engine = make_engine()
+    for seed in range(5):
+        text, reason = run(engine, guided(seed, regex=r"[a-f]{3}-\d+x"))
+        assert re.fullmatch(r"[a-f]{3}-\d+x", text)
+        assert reason == "stop"
+
+
+def test_a_choice_is_one_of_the_strings(make_engine: Factory) -> None:
+    engine = make_engine()
+    choices = ['a "b"', "c\\d\n", "é/😀", "red"]
+    answers = {run(engine, guided(seed, choice=choices))[0] for seed in range(30)}
+    assert answers == set(choices)
+
+
+def test_a_json_object_is_one_and_spaces_in_it_end(make_engine: Factory) -> None:
+    text, _ = run(make_engine(), guided(3, json_object=True))
+    assert text.startswith("{")
+    assert not re.search(r"\s{17}", text)
+
+
+def test_an_unguided_neighbour_is_not_touched(make_engine: Factory) -> None:
+    engine = make_engine()
+    free = SamplingParams(max_tokens=20, seed=4)
+    engine.add_request("alone", PROMPT, free)
+    alone = tokens_of(drain(engine)["alone"])
+    engine.add_request("r", PROMPT, guided(regex="[ab]{20}"))
+    engine.add_request("free", PROMPT, free)
+    results = drain(engine)
+    assert tokens_of(results["free"]) == alone
+    assert re.fullmatch("[ab]{20}", text_of(results["r"]))
+
+
+def test_a_resumed_answer_goes_on_in_its_grammar(make_engine: Factory) -> None:
+    engine = make_engine()
+    params = guided(7, regex="[a-d]{12}z")
+    engine.add_request("whole", PROMPT, params)
+    whole = drain(engine)["whole"]
+    for cut in (1, 4, len(whole) - 1):
+        engine.add_request("rest", PROMPT, params, resume_token_ids=tokens_of(whole[:cut]))
+        assert tokens_of(drain(engine)["rest"]) == tokens_of(whole)[cut:]
+
+
+def test_a_resumed_answer_that_broke_its_grammar_fails_alone(make_engine: Factory) -> None:
+    engine = make_engine()
+    engine.add_request("r", PROMPT, guided(regex="[ab]{9}"), resume_token_ids=engine.tokenizer.encode("quick"))
+    (output,) = drain(engine)["r"]
+    assert (output.finish_reason, bool(output.error)) == ("error", True)
+    assert run(engine, guided(regex="[ab]{9}"))[1] == "stop"
+
+
+def test_several_answers_follow_the_grammar_each_on_its_own(make_engine: Factory) -> None:
+    engine = make_engine()
+    wanted = StructuredOutputsParams(regex="[a-z]{10}")
+    engine.add_request("r", PROMPT, SamplingParams(max_tokens=50, seed=1, n=3, structured_outputs=wanted))
+    outputs = drain(engine)["r"]
+    texts = {text_of([output for output in outputs if output.index == index]) for index in range(3)}
+    assert len(texts) == 3
+    assert all(re.fullmatch("[a-z]{10}", text) for text in texts)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"json": "{nope"},
+        {"json": "[1]"},
+        {"json": {"type": "nonsense"}},
+        {"json": {"type": "object", "unevaluatedProperties": False}},
+        {"regex": "a["},
+        {"regex": "a" * 70_000},
+    ],
+)
+def test_what_cannot_be_followed_is_refused_by_its_code(stated: Any, make_engine: Factory) -> None:
+    engine = make_engine()
+    with pytest.raises(InvalidStructure) as refusal:
+        engine.add_request("r", PROMPT, guided(**stated))
+    assert refusal.value.code == "invalid_structured_output"
+    assert isinstance(refusal.value, InferenceError | ValueError)
+    assert not engine.has_unfinished
+
+
+def test_a_grammar_that_grows_too_costly_fails_its_own_answer_and_spares_the_others(make_engine: Factory) -> None:
+    engine = make_engine()
+    engine.add_request("costly", PROMPT, guided(regex="(a?){500}a{500}"))
+    engine.add_request("free", PROMPT, SamplingParams(max_tokens=20, seed=4))
+    results = drain(engine)
+    assert results["costly"][-1].finish_reason == "error"
+    assert "expressions" in results["costly"][-1].error
+    assert len(results["free"]) == 20
+    assert engine.counters()["kv_blocks_used"] == 0
