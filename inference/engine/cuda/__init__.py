@@ -1,0 +1,9 @@
+"""The engine on an NVIDIA device.
+
+Triton kernels read and write the paged cache in place (``attention``, ``elementwise``); a step's integers
+reach the device in one copy (``staging``); steps of decodes alone are replayed as CUDA graphs (``graphs``);
+weights may be rounded to fewer bits (``quantize``). ``backend`` puts them behind the engine's interface.
+
+Any model that passes the checks at load is served: only its attention and its RMSNorms are replaced, and
+what it computes with them is compared with what it computed before.
+"""
