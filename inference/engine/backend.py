@@ -52,6 +52,9 @@ class Backend(Protocol):
     def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> Any:
         """A ``Cache`` of zeros."""
 
+    def warm_up(self, model: PreTrainedModel, cache: Any) -> None:
+        """Do once, last at load, what the first steps would otherwise wait for."""
+
     def build(self, chunks: list[Chunk], cache: Any) -> Batch:
         """A step's chunks as tensors."""
 
@@ -75,6 +78,8 @@ class TorchBackend:
 
     def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> KVCache:
         return KVCache(shapes, num_blocks, block_size, torch.empty(0, dtype=self.dtype, device=self.device))
+
+    def warm_up(self, model: PreTrainedModel, cache: Any) -> None: ...
 
     def build(self, chunks: list[Chunk], cache: KVCache) -> Batch:
         return build_batch(chunks, cache, self.device)
@@ -104,6 +109,14 @@ def choose_backend(config: EngineConfig, path: Path) -> Backend:
 
         if (library := load()) is not None:
             return CpuBackend(library, _stored_dtype(path), config.weights, config.max_num_seqs)
+    if device.type == "cuda" and config.weights != "int8":
+        from inference.engine.cuda.backend import CudaBackend
+        from inference.engine.cuda.quantize import QUANTIZED
+
+        dtype = torch.bfloat16 if config.weights in QUANTIZED else _dtype(config, device, path)
+        return CudaBackend(config, device, dtype)
+    if config.weights in ("fp8", "int4"):
+        raise ValueError(f"weights in {config.weights} need a CUDA device")
     if config.weights == "int8":
         raise ValueError("weights in int8 need the CPU kernels: a processor with AVX-512 VNNI and BF16, and a compiler")
     return TorchBackend(device, _dtype(config, device, path))

@@ -13,13 +13,15 @@ class EngineConfig:
     model: a local folder, or a name on the model hub.
     dtype: ``auto`` or a torch dtype's name; a name means plain torch in that type.
     weights: how large matrices are kept. ``auto`` is the model's own type on an accelerator and, on a CPU that has
-        the kernels, the faster of ``int8`` and ``bfloat16``; ``float32`` is exact and slow.
+        the kernels, the faster of ``int8`` and ``bfloat16``; ``float32`` is exact and slow. ``fp8`` and ``int4``
+        need an NVIDIA device and the package torchao.
     num_kv_blocks: size of the KV cache in blocks of ``block_size`` tokens; wins over ``kv_memory_bytes``.
     kv_memory_bytes: size of the KV cache in bytes. With neither, the runner takes a share of the memory.
     max_num_seqs: sequences that run at once.
     max_batched_tokens: tokens computed in one step, shared by decodes first and prefill chunks after.
     max_model_len: longest prompt plus answer in tokens; the model's own limit when ``None``.
     num_threads: torch's CPU threads, a setting of the whole process; untouched when ``None``.
+    cuda_graphs: record decode steps at load, on an NVIDIA device.
     prefix_salt: secret at the root of every prefix-cache hash; random per process by default.
     """
 
@@ -34,6 +36,7 @@ class EngineConfig:
     max_batched_tokens: int = 512
     max_model_len: int | None = None
     num_threads: int | None = None
+    cuda_graphs: bool = True
     prefix_salt: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     def __post_init__(self) -> None:

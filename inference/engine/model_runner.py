@@ -39,6 +39,8 @@ class ModelRunner:
         self.vocab_size = int(text_config.vocab_size)
         self.max_model_len = _shorter(config.max_model_len, context_limit(text_config))
         self.cache = self._reserve_cache(config, shapes)
+        with torch.inference_mode():
+            self.backend.warm_up(self.model, self.cache)
         self.model_seconds = self.sample_seconds = 0.0
 
     @torch.inference_mode()

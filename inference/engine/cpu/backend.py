@@ -54,6 +54,8 @@ class CpuBackend:
             return CpuCache(shapes, num_blocks)
         return KVCache(shapes, num_blocks, block_size, torch.empty(0))
 
+    def warm_up(self, model: PreTrainedModel, cache: Any) -> None: ...
+
     def build(self, chunks: list[Chunk], cache: Any) -> Batch:
         if isinstance(cache, CpuCache):
             return self._planner.build(chunks, cache)

@@ -1,0 +1,132 @@
+"""The CUDA backend: the kernels and graphs of this package behind the engine's interface."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from inference.engine.attention import Attending, LayerShape
+from inference.engine.backend import TorchBackend, run_model
+from inference.engine.batch import Batch
+from inference.engine.config import EngineConfig
+from inference.engine.cuda import attention, elementwise
+from inference.engine.cuda.attention import Chunks, Decodes
+from inference.engine.cuda.graphs import DecodeGraph, DecodeGraphs
+from inference.engine.cuda.quantize import QUANTIZED, quantize, require
+from inference.engine.cuda.staging import ALIGNMENT, Arrays, PagedCache, arrange, no_arrays, pad_decodes
+from inference.engine.sequence import Chunk
+from inference.errors import UnsupportedModel
+
+logger = logging.getLogger(__name__)
+
+WIDEST_HEAD = 256
+FEWEST_TOKENS = 64  # room for the probe of a model that is loaded
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """One step's attention."""
+
+    cache: PagedCache
+    slots: Tensor
+    decodes: Decodes
+    chunks: Chunks
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
+        query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
+        elementwise.write(self.cache, layer, self.slots, key, value)
+        output = query.new_empty(*query.shape[:2], value.shape[-1])
+        cached = self.cache.keys[layer], self.cache.values[layer]
+        if len(self.decodes.rows):
+            attention.decode(query, *cached, output, self.decodes, how)
+        if len(self.chunks.rows):
+            attention.chunks(query, *cached, output, self.chunks, how)
+        return output
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedBatch(Batch):
+    """A step that ``recorded`` computes, once the batch's integers are on the device."""
+
+    recorded: DecodeGraph
+
+
+class CudaBackend(TorchBackend):
+    """All calls must be made with the same stream current: buffers are reused in the stream's order.
+
+    A token id of -1 - k stands for the k-th of the tokens last given to ``carry``, so that a step can be
+    built before the host has seen the tokens of the step before.
+    """
+
+    def __init__(self, config: EngineConfig, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(device, dtype)
+        self._config = config
+        self._most_tokens = max(config.max_batched_tokens, FEWEST_TOKENS)
+        self._limit: int | None = config.max_model_len
+        self._graphs = DecodeGraphs()
+        self._sampled = torch.zeros(config.max_num_seqs, dtype=torch.int64, device=device)
+        if config.weights in QUANTIZED:
+            require(config.weights, device, dtype)
+            self.tolerance = QUANTIZED[config.weights]
+
+    def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
+        widest = max(max(shape.key_dim, shape.value_dim) for shape in shapes.values())
+        if widest > WIDEST_HEAD:
+            raise UnsupportedModel(f"{type(model).__name__} has heads of {widest}; the kernels take {WIDEST_HEAD}.")
+        if self._config.weights in QUANTIZED:
+            quantize(model, self._config.weights)
+        logger.info("fused %d norms", elementwise.fuse_norms(model))
+        limits = (self._limit, getattr(model.config.get_text_config(), "max_position_embeddings", None))
+        self._limit = min((limit for limit in limits if limit is not None), default=None)
+
+    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> PagedCache:
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        longest = min(num_blocks, -(-self._limit // block_size) + 1) if self._limit else num_blocks
+        capacity = len(Arrays._fields) * (self._most_tokens + ALIGNMENT) + self._config.max_num_seqs * longest
+        return PagedCache(shapes, num_blocks, block_size, like, capacity)
+
+    def warm_up(self, model: PreTrainedModel, cache: Any) -> None:
+        if self._config.cuda_graphs and self.device.type == "cuda":
+            most = self._config.max_num_seqs
+            self._graphs.record(most, lambda size: self.padded([], cache, size), lambda batch: self._run(model, batch))
+
+    def build(self, chunks: list[Chunk], cache: Any) -> Batch:
+        graph = self._graphs.fitting(len(chunks)) if all(c.length == 1 and c.samples for c in chunks) else None
+        if graph is None:
+            return _send(arrange(chunks, cache.block_size), cache)
+        batch = self.padded(chunks, cache, len(graph.batch.logit_rows))
+        rows = batch.logit_rows[: len(chunks)]
+        return RecordedBatch(batch.input_ids, batch.position_ids, rows, batch.context, graph)
+
+    def padded(self, chunks: list[Chunk], cache: PagedCache, size: int) -> Batch:
+        """Decodes with padding to ``size`` rows; their tensors lie where those of any other of that size lay."""
+        arrays = arrange(chunks, cache.block_size) if chunks else no_arrays()
+        return _send(pad_decodes(arrays, size, cache.scratch_block, cache.block_size), cache)
+
+    def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """The result is good until the next forward is launched."""
+        if not isinstance(batch, RecordedBatch):
+            return self._run(model, batch)
+        batch.recorded.graph.replay()
+        return batch.recorded.logits[: len(batch.logit_rows)]
+
+    def carry(self, token_ids: Tensor) -> None:
+        """Keep the tokens [S] just sampled, on the device, for a step that is built before they are known."""
+        self._sampled[: len(token_ids)].copy_(token_ids)
+
+    def _run(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        elementwise.resolve(batch.input_ids[0], self._sampled)
+        return run_model(model, batch)
+
+
+def _send(arrays: Arrays, cache: PagedCache) -> Batch:
+    cache.staging.send(arrays)
+    token_ids, positions, slots, logit_rows, *others = cache.staging.views(arrays)
+    rows, lengths, tables_at, *chunked = others
+    context = StepContext(cache, slots, Decodes(rows, lengths, tables_at, others[-1]), Chunks(*chunked))
+    return Batch(token_ids.unsqueeze(0), positions.unsqueeze(0), logit_rows, context)

@@ -1,0 +1,192 @@
+"""The CUDA backend serves models as transformers computes them; without a device, in Triton's interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from inference.engine import EngineConfig, LLMEngine, model_runner
+from inference.engine.attention import LayerShape
+from inference.engine.backend import TorchBackend
+from inference.engine.cuda.backend import CudaBackend, RecordedBatch, StepContext
+from inference.engine.cuda.elementwise import FusedRMSNorm
+from inference.engine.cuda.staging import PagedCache
+from inference.engine.model import inspect_layers, load_model, verify
+from inference.engine.sampling_params import SamplingParams
+from inference.engine.sequence import Chunk, Sequence, token_array
+from inference.errors import UnsupportedModel
+from tests.inference.engine.driving import drain, greedy, tokens_of
+
+Factory = Callable[..., Any]
+Loaded = tuple[PreTrainedModel, dict[int, LayerShape], CudaBackend]
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "llama": {"num_hidden_layers": 1},
+    "qwen3": {"num_hidden_layers": 1},
+    "mistral": {"num_hidden_layers": 1, "sliding_window": 8},
+    "gemma2": {"num_hidden_layers": 2, "sliding_window": 8},
+    "gpt2": {"n_layer": 1, "n_head": 4, "n_embd": 64, "n_positions": 256},
+}
+PROMPTS = [list(range(6 + 7 * n, 6 + 7 * n + length)) for n, length in enumerate((1, 26, 9))]
+NEW_TOKENS = 3
+
+
+def load(folder: Path, device: torch.device, **options: Any) -> Loaded:
+    backend = CudaBackend(EngineConfig(model=str(folder), **options), device, torch.float32)
+    model = load_model(folder, torch.float32, device)
+    shapes = inspect_layers(model)
+    verify(model, shapes, backend)
+    return model, shapes, backend
+
+
+def decoding(token_ids: list[int], blocks: list[int]) -> Chunk:
+    """The last of ``token_ids`` is to be computed."""
+    seq = Sequence("r", token_array(token_ids), 1, SamplingParams(), 0, 99, (0, 0.0, 0))
+    seq.block_table = token_array(blocks)
+    return Chunk(seq, len(token_ids) - 1, 1)
+
+
+@pytest.fixture
+def make_cuda_engine(
+    make_engine: Factory, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., LLMEngine]:
+    """An engine on the CUDA backend, even where it is interpreted."""
+
+    def choose(config: EngineConfig, path: Path) -> CudaBackend:
+        return CudaBackend(config, device, torch.float32)
+
+    monkeypatch.setattr(model_runner, "choose_backend", choose)
+    return make_engine
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_answers_equal_generate(
+    model_type: str, make_model: Factory, generate: Factory, make_cuda_engine: Factory
+) -> None:
+    folder = make_model(model_type, **ARCHITECTURES[model_type])
+    engine = make_cuda_engine(folder, max_batched_tokens=14, max_num_seqs=2)
+    for number, prompt in enumerate(PROMPTS):
+        engine.add_request(str(number), prompt, greedy(NEW_TOKENS))
+    results = drain(engine)
+    expected = [generate(folder, prompt, NEW_TOKENS) for prompt in PROMPTS]
+    assert [tokens_of(results[str(number)]) for number in range(len(PROMPTS))] == expected
+
+
+def test_norms_are_fused(llama: Path, device: torch.device) -> None:
+    model, _, _ = load(llama, device)
+    norms = [name for name, module in model.named_modules() if name.endswith("norm")]
+    assert norms == [name for name, module in model.named_modules() if isinstance(module, FusedRMSNorm)]
+    assert len(norms) == 7
+
+
+def test_heads_wider_than_the_kernels_are_refused(make_model: Factory, device: torch.device) -> None:
+    with pytest.raises(UnsupportedModel, match="LlamaForCausalLM has heads of 288"):
+        load(make_model("llama", head_dim=288, num_hidden_layers=1), device)
+
+
+@torch.inference_mode()
+def test_padding_changes_neither_the_logits_nor_a_block_of_the_cache(llama: Path, device: torch.device) -> None:
+    model, shapes, backend = load(llama, device)
+    caches = [backend.new_cache(shapes, 4, 4) for _ in range(2)]
+    for cache in caches:
+        backend.forward(model, backend.build([decoding([9], [2]), decoding([8], [1])], cache))
+    chunks = [decoding([9, 50], [2]), decoding([8, 60], [1])]
+    plain = backend.forward(model, backend.build(chunks, caches[0]))
+    padded = backend.forward(model, backend.padded(chunks, caches[1], 5))
+    assert padded.shape == (5, 400)
+    torch.testing.assert_close(padded[:2], plain, rtol=1e-5, atol=1e-6)
+    assert caches[0].keys[0][:4].any()
+    for layer in shapes:
+        torch.testing.assert_close(caches[1].keys[layer][:4], caches[0].keys[layer][:4], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(caches[1].values[layer][:4], caches[0].values[layer][:4], rtol=1e-5, atol=1e-6)
+
+
+@torch.inference_mode()
+def test_a_step_reads_the_tokens_that_the_host_has_not_seen(llama: Path, device: torch.device) -> None:
+    model, shapes, backend = load(llama, device)
+    cache: PagedCache = backend.new_cache(shapes, 4, 4)
+    known = backend.forward(model, backend.build([decoding([9, 50], [2]), decoding([8, 60], [1])], cache)).clone()
+    backend.carry(torch.tensor([60, 50], device=device))
+    unseen = [decoding([9, -2], [2]), decoding([8, -1], [1])]
+    assert torch.equal(backend.forward(model, backend.build(unseen, cache)), known)
+
+
+def test_the_longest_step_fits_the_buffers(llama: Path, device: torch.device) -> None:
+    _, shapes, backend = load(llama, device, max_batched_tokens=4, max_num_seqs=2)
+    cache = backend.new_cache(shapes, 1000, 4)
+    chunks = [decoding([9] * 256, list(range(number, 128, 2))) for number in range(2)]  # 256 is the model's context
+    batch = backend.build(chunks, cache)
+    assert isinstance(batch.context, StepContext)
+    assert batch.context.slots.tolist() == [126 * 4 + 3, 127 * 4 + 3]
+
+
+@pytest.mark.parametrize("weights", ["fp8", "int4"])
+def test_weights_in_few_bits_say_what_they_need(weights: str, llama: Path, device: torch.device) -> None:
+    with pytest.raises(ValueError, match=f"weights '{weights}' need"):
+        load(llama, device, weights=weights)
+    if device.type == "cpu":
+        with pytest.raises(ValueError, match="need a CUDA device"):
+            LLMEngine(EngineConfig(model=str(llama), weights=weights))
+
+
+@pytest.mark.cuda
+def test_on_a_device_this_backend_is_chosen(llama: Path) -> None:
+    assert type(LLMEngine(EngineConfig(model=str(llama), num_kv_blocks=8)).runner.backend) is CudaBackend
+
+
+@pytest.mark.cuda
+@torch.inference_mode()
+def test_a_replayed_step_computes_what_an_eager_one_does(llama: Path, device: torch.device) -> None:
+    model, shapes, backend = load(llama, device, max_num_seqs=4)
+    cache = backend.new_cache(shapes, 8, 4)
+    chunks = [decoding([9 + n, 50 + n], [n]) for n in range(3)]
+    eager = backend.forward(model, backend.build(chunks, cache)).clone()
+    backend.warm_up(model, cache)
+    replayed = backend.forward(model, batch := backend.build(chunks, cache))
+    assert isinstance(batch, RecordedBatch)
+    torch.testing.assert_close(replayed, eager, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.cuda
+@torch.inference_mode()
+def test_neither_building_nor_launching_a_decode_waits_for_the_device(llama: Path, device: torch.device) -> None:
+    model, shapes, backend = load(llama, device, max_num_seqs=4)
+    cache = backend.new_cache(shapes, 8, 4)
+    backend.warm_up(model, cache)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for token in range(50, 54):
+            backend.forward(model, backend.build([decoding([9, token], [1])], cache))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.cuda
+def test_a_model_that_cannot_be_recorded_runs_without_graphs(
+    make_model: Factory, generate: Factory, make_cuda_engine: Factory
+) -> None:
+    folder = make_model("llama", rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0})
+    engine = make_cuda_engine(folder)
+    engine.add_request("r", PROMPTS[1], greedy(NEW_TOKENS))
+    assert tokens_of(drain(engine)["r"]) == generate(folder, PROMPTS[1], NEW_TOKENS)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.inference_mode()
+def test_half_precision_stays_close_to_plain_torch(dtype: torch.dtype, llama: Path, device: torch.device) -> None:
+    logits = []
+    for backend in (TorchBackend(device, dtype), CudaBackend(EngineConfig(model=str(llama)), device, dtype)):
+        model = load_model(llama, dtype, device)
+        shapes = inspect_layers(model)
+        verify(model, shapes, backend)
+        seq = Sequence("r", token_array(range(50, 80)), 30, SamplingParams(), 0, 99, (0, 0.0, 0))
+        seq.block_table = token_array(range(8))
+        cache = backend.new_cache(shapes, 8, 4)
+        logits.append(backend.forward(model, backend.build([Chunk(seq, 0, 30)], cache)).float())
+    assert (logits[1] - logits[0]).norm() < 0.02 * logits[0].norm()
