@@ -8,6 +8,7 @@ their queries, so its keys are read once (cascade attention), and what a row see
 from __future__ import annotations
 
 import ctypes
+import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from torch import Tensor
 from inference.engine.attention import Attending, LayerShape
 from inference.engine.backend import KERNEL_BLOCK as BLOCK
 from inference.engine.batch import Batch
-from inference.engine.cpu.library import address
+from inference.engine.cpu.library import address, pages
 from inference.engine.sequence import Chunk
 from inference.errors import UnsupportedModel
 
@@ -107,7 +108,8 @@ class CpuCache:
 
 
 def _zeros(num_blocks: int, shape: LayerShape) -> Tensor:
-    return torch.zeros(num_blocks, shape.kv_heads, BLOCK * shape.key_dim, dtype=torch.bfloat16)
+    size = (num_blocks, shape.kv_heads, BLOCK * shape.key_dim)
+    return pages(math.prod(size) * torch.bfloat16.itemsize).view(torch.bfloat16)[: math.prod(size)].view(size)
 
 
 @dataclass(slots=True)

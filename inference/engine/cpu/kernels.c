@@ -114,7 +114,7 @@ INLINE void finish(const matrix *w, float *y, int64_t stride, int64_t block, int
     }
 }
 
-INLINE void tile_int8(const int rows, const int blocks, const matrix *w, quantized x, int64_t block, float *y, int64_t stride) {
+INLINE void tile_int8(const int rows, const int blocks, const matrix *w, quantized x, int64_t block, float *y, int64_t stride, const char *ahead[2]) {
     const int64_t groups = w->cols / w->group, steps = w->group / 4, panel = w->cols * LANES;
     const uint8_t *weight = (const uint8_t *)w->weight + block * panel;
     const float *scale = w->scale + block * groups * LANES;
@@ -131,6 +131,8 @@ INLINE void tile_int8(const int rows, const int blocks, const matrix *w, quantiz
             for (int b = 0; b < blocks; b++) part[b] = _mm512_loadu_si512(weight + b * panel);
             if (rows < 3)
                 for (int b = 0; b < blocks; b++) _mm_prefetch((const char *)weight + b * panel + 1024, _MM_HINT_T0);
+            else
+                for (int i = 0; i < 2; i++) _mm_prefetch(ahead[i], _MM_HINT_T1), ahead[i] += 64;
             for (int m = 0; m < rows; m++) {
                 int32_t four;
                 memcpy(&four, q + m * w->cols, 4);
@@ -149,7 +151,7 @@ INLINE void tile_int8(const int rows, const int blocks, const matrix *w, quantiz
     finish(w, y, stride, block, rows, blocks, out);
 }
 
-INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const uint16_t *x, int64_t block, float *y, int64_t stride) {
+INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const uint16_t *x, int64_t block, float *y, int64_t stride, const char *ahead[2]) {
     const int64_t panel = w->cols * LANES;
     const uint16_t *weight = (const uint16_t *)w->weight + block * panel;
     __m512 out[6][4];
@@ -158,6 +160,7 @@ INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const u
     for (int64_t k = 0; k < w->cols; k += 2, weight += 32) {
         __m512 part[4];
         for (int b = 0; b < blocks; b++) part[b] = _mm512_loadu_ps((const float *)(weight + b * panel));
+        for (int i = 0; i < 2; i++) _mm_prefetch(ahead[i], _MM_HINT_T1), ahead[i] += 64;
         for (int m = 0; m < rows; m++) {
             __m512 a = pair(x + m * w->cols + k);
             for (int b = 0; b < blocks; b++) out[m][b] = dot_bf16(out[m][b], part[b], a);
@@ -167,22 +170,22 @@ INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const u
 }
 
 #define TILES(NAME, INPUT)                                                                                            \
-    static void NAME##_tiles(int rows, int blocks, const matrix *w, INPUT x, int64_t block, float *y, int64_t n) {   \
+    static void NAME##_tiles(int rows, int blocks, const matrix *w, INPUT x, int64_t block, float *y, int64_t n, const char *ahead[2]) { \
         switch (rows * 8 + blocks) {                                                                                 \
-        case 1 * 8 + 4: tile_##NAME(1, 4, w, x, block, y, n); break;                                                 \
-        case 1 * 8 + 2: tile_##NAME(1, 2, w, x, block, y, n); break;                                                 \
-        case 1 * 8 + 1: tile_##NAME(1, 1, w, x, block, y, n); break;                                                 \
-        case 2 * 8 + 4: tile_##NAME(2, 4, w, x, block, y, n); break;                                                 \
-        case 2 * 8 + 2: tile_##NAME(2, 2, w, x, block, y, n); break;                                                 \
-        case 2 * 8 + 1: tile_##NAME(2, 1, w, x, block, y, n); break;                                                 \
-        case 3 * 8 + 2: tile_##NAME(3, 2, w, x, block, y, n); break;                                                 \
-        case 3 * 8 + 1: tile_##NAME(3, 1, w, x, block, y, n); break;                                                 \
-        case 4 * 8 + 2: tile_##NAME(4, 2, w, x, block, y, n); break;                                                 \
-        case 4 * 8 + 1: tile_##NAME(4, 1, w, x, block, y, n); break;                                                 \
-        case 5 * 8 + 2: tile_##NAME(5, 2, w, x, block, y, n); break;                                                 \
-        case 5 * 8 + 1: tile_##NAME(5, 1, w, x, block, y, n); break;                                                 \
-        case 6 * 8 + 2: tile_##NAME(6, 2, w, x, block, y, n); break;                                                 \
-        case 6 * 8 + 1: tile_##NAME(6, 1, w, x, block, y, n); break;                                                 \
+        case 1 * 8 + 4: tile_##NAME(1, 4, w, x, block, y, n, ahead); break; \
+        case 1 * 8 + 2: tile_##NAME(1, 2, w, x, block, y, n, ahead); break; \
+        case 1 * 8 + 1: tile_##NAME(1, 1, w, x, block, y, n, ahead); break; \
+        case 2 * 8 + 4: tile_##NAME(2, 4, w, x, block, y, n, ahead); break; \
+        case 2 * 8 + 2: tile_##NAME(2, 2, w, x, block, y, n, ahead); break; \
+        case 2 * 8 + 1: tile_##NAME(2, 1, w, x, block, y, n, ahead); break; \
+        case 3 * 8 + 2: tile_##NAME(3, 2, w, x, block, y, n, ahead); break; \
+        case 3 * 8 + 1: tile_##NAME(3, 1, w, x, block, y, n, ahead); break; \
+        case 4 * 8 + 2: tile_##NAME(4, 2, w, x, block, y, n, ahead); break; \
+        case 4 * 8 + 1: tile_##NAME(4, 1, w, x, block, y, n, ahead); break; \
+        case 5 * 8 + 2: tile_##NAME(5, 2, w, x, block, y, n, ahead); break; \
+        case 5 * 8 + 1: tile_##NAME(5, 1, w, x, block, y, n, ahead); break; \
+        case 6 * 8 + 2: tile_##NAME(6, 2, w, x, block, y, n, ahead); break; \
+        case 6 * 8 + 1: tile_##NAME(6, 1, w, x, block, y, n, ahead); break; \
         }                                                                                                            \
     }
 TILES(int8, quantized)
@@ -199,6 +202,7 @@ INLINE void share(int64_t count, int64_t *begin, int64_t *end) {
 /* y [tokens, N] = x [tokens, K] times the matrix, plus bias. */
 void linear(const matrix *w, const float *x, float *y, int64_t tokens) {
     const int64_t cols = w->cols, groups = w->group ? cols / w->group : 0, panels = (w->rows + LANES - 1) / LANES;
+    const int64_t panel = cols * LANES * (w->group ? 1 : 2);
     const size_t bytes = (size_t)tokens * (w->group ? cols + groups * 8 + 64 : cols * 2);
     char *memory = scratch(0, bytes + 128);
     int8_t *values = (int8_t *)memory;
@@ -225,15 +229,18 @@ void linear(const matrix *w, const float *x, float *y, int64_t tokens) {
         for (int64_t block = begin; block < end;) {
             int blocks = (int)smaller(width, end - block);
             if (blocks == 3) blocks = 2;
-            for (int64_t t = 0; t < tokens;) {
+            for (int64_t t = 0, tile = 0; t < tokens; tile++) {
                 /* 7 rows as 4 and 3, not as 6 and 1 */
                 int64_t left = tokens - t;
                 int rows = (int)(left <= 6 ? left : left < 12 ? (left + 1) / 2 : 6);
+                /* While these rows are computed, fetch the next panels: both, or one with each of the first two tiles. */
+                const char *next = (const char *)w->weight + (block + blocks) * panel, *ahead[2] = {next, next + panel};
+                if (tokens > 6) ahead[0] = ahead[1] = t == 0 ? next : tile == 1 ? next + panel : memory;
                 if (w->group) {
                     quantized q = {values + t * cols, scales + t * groups, shifts + t * groups};
-                    int8_tiles(rows, blocks, w, q, block, y + t * w->rows, w->rows);
+                    int8_tiles(rows, blocks, w, q, block, y + t * w->rows, w->rows, ahead);
                 } else
-                    bf16_tiles(rows, blocks, w, halves + t * cols, block, y + t * w->rows, w->rows);
+                    bf16_tiles(rows, blocks, w, halves + t * cols, block, y + t * w->rows, w->rows, ahead);
                 t += rows;
             }
             block += blocks;
@@ -371,20 +378,56 @@ INLINE void write_token(const layer *l, const plan *p, heads q, heads k, heads v
 
 typedef struct { const uint16_t *query; int32_t position, row, head; float most, sum; float *output; } vector;
 
+/* A dot product takes several cycles and two start in each, so eight run side by side: of as many vectors as
+   there are (count), times blocks of keys or stretches of the output (side). */
+
+INLINE void score_blocks(const int count, const int side, const layer *l, const vector *vs, const uint16_t *const *keys, const uint16_t *const *values, float (*weights)[SPAN * TOKENS], int first) {
+    __m512 score[8][4];
+    for (int i = 0; i < count; i++)
+        for (int b = 0; b < side; b++) score[i][b] = _mm512_setzero_ps();
+    for (int64_t d = 0; d < l->dim; d += 2) {
+        __m512 key[4];
+        for (int b = 0; b < side; b++) {
+            key[b] = _mm512_loadu_ps((const float *)(keys[b] + d * TOKENS));
+            _mm_prefetch((const char *)(values[b] + d * TOKENS), _MM_HINT_T0);
+        }
+        for (int i = 0; i < count; i++) {
+            __m512 query = pair(vs[i].query + d);
+            for (int b = 0; b < side; b++) score[i][b] = dot_bf16(score[i][b], key[b], query);
+        }
+    }
+    for (int i = 0; i < count; i++)
+        for (int b = 0; b < side; b++) _mm512_store_ps(weights[i] + (first + b) * TOKENS, score[i][b]);
+}
+
+INLINE void weigh(const int count, const int side, vector *vs, const uint16_t *const *values, const uint16_t *const *next, uint16_t (*halves)[SPAN * TOKENS], int blocks, int64_t dim, int64_t d) {
+    __m512 output[8][4];
+    for (int i = 0; i < count; i++)
+        for (int s = 0; s < side; s++) output[i][s] = _mm512_loadu_ps(vs[i].output + d + s * LANES);
+    for (int b = 0; b < blocks; b++)
+        for (int t = 0; t < TOKENS; t += 2) {
+            __m512 value[4];
+            for (int s = 0; s < side; s++) {
+                const int64_t place = t * dim + (d + s * LANES) * 2;
+                value[s] = _mm512_loadu_ps((const float *)(values[b] + place));
+                _mm_prefetch((const char *)(next[b] + place), _MM_HINT_T0);
+            }
+            for (int i = 0; i < count; i++) {
+                __m512 weight = pair(halves[i] + b * TOKENS + t);
+                for (int s = 0; s < side; s++) output[i][s] = dot_bf16(output[i][s], value[s], weight);
+            }
+        }
+    for (int i = 0; i < count; i++)
+        for (int s = 0; s < side; s++) _mm512_storeu_ps(vs[i].output + d + s * LANES, output[i][s]);
+}
+
 /* One span of keys for up to 8 vectors: scores, online softmax, weighted values. */
-INLINE void attend_span(const int count, const layer *l, vector *vs, const uint16_t *const *keys, const uint16_t *const *values, int blocks, int64_t first, int64_t end) {
+INLINE void attend_span(const int count, const int side, const layer *l, vector *vs, const uint16_t *const *keys, const uint16_t *const *values, const uint16_t *const *next, int blocks, int64_t first, int64_t end) {
     float weights[8][SPAN * TOKENS] __attribute__((aligned(64)));
     uint16_t halves[8][SPAN * TOKENS] __attribute__((aligned(64)));
     const int64_t dim = l->dim;
-    for (int b = 0; b < blocks; b++) {
-        __m512 score[8];
-        for (int i = 0; i < count; i++) score[i] = _mm512_setzero_ps();
-        for (int64_t d = 0; d < dim; d += 2) {
-            __m512 key = _mm512_loadu_ps((const float *)(keys[b] + d * TOKENS));
-            for (int i = 0; i < count; i++) score[i] = dot_bf16(score[i], key, pair(vs[i].query + d));
-        }
-        for (int i = 0; i < count; i++) _mm512_store_ps(weights[i] + b * TOKENS, score[i]);
-    }
+    for (int b = 0; b < blocks; b += side)
+        score_blocks(count, side, l, vs, keys + b, values + b, weights, b);
     for (int i = 0; i < count; i++) {
         vector *v = vs + i;
         int64_t stop = smaller(end, v->position + 1), start = l->window ? v->position - l->window + 1 : 0;
@@ -414,20 +457,13 @@ INLINE void attend_span(const int count, const layer *l, vector *vs, const uint1
         }
         v->sum += _mm512_reduce_add_ps(sum);
     }
-    for (int64_t d = 0; d < dim; d += LANES) {
-        __m512 output[8];
-        for (int i = 0; i < count; i++) output[i] = _mm512_loadu_ps(vs[i].output + d);
-        for (int b = 0; b < blocks; b++)
-            for (int t = 0; t < TOKENS; t += 2) {
-                __m512 value = _mm512_loadu_ps((const float *)(values[b] + t * dim + d * 2));
-                for (int i = 0; i < count; i++) output[i] = dot_bf16(output[i], value, pair(halves[i] + b * TOKENS + t));
-            }
-        for (int i = 0; i < count; i++) _mm512_storeu_ps(vs[i].output + d, output[i]);
-    }
+    int64_t d = 0;
+    for (; d + side * LANES <= dim; d += side * LANES) weigh(count, side, vs, values, next, halves, blocks, dim, d);
+    for (; d < dim; d += LANES) weigh(count, 1, vs, values, next, halves, blocks, dim, d);
 }
 
 static void attend_vectors(const layer *l, const plan *p, int64_t item, int64_t kv_head, vector *vs, int count) {
-    const uint16_t *keys[SPAN], *values[SPAN];
+    const uint16_t *keys[SPAN], *values[SPAN], *next[SPAN];
     const int64_t size = l->dim * TOKENS;
     int64_t last = 0, lowest = INT32_MAX;
     for (int i = 0; i < count; i++) {
@@ -439,16 +475,19 @@ static void attend_vectors(const layer *l, const plan *p, int64_t item, int64_t 
     for (int64_t first = begin; first < end; first += SPAN * TOKENS) {
         int blocks = (int)smaller(SPAN, (end - first + TOKENS - 1) / TOKENS);
         for (int b = 0; b < blocks; b++) {
-            int64_t block = p->blocks[p->block_begin[item] + (first - p->key_begin[item]) / TOKENS + b];
-            keys[b] = l->keys + (block * l->kv_heads + kv_head) * size;
-            values[b] = l->values + (block * l->kv_heads + kv_head) * size;
+            const int32_t *block = p->blocks + p->block_begin[item] + (first - p->key_begin[item]) / TOKENS + b;
+            keys[b] = l->keys + (*block * l->kv_heads + kv_head) * size;
+            values[b] = l->values + (*block * l->kv_heads + kv_head) * size;
+            int more = first + (SPAN + b) * TOKENS < end; /* this head's next keys, or another's first */
+            next[b] = more ? l->keys + (block[SPAN] * l->kv_heads + kv_head) * size : l->keys + (p->blocks[p->block_begin[item] + b] * l->kv_heads + kv_head + 1) * size;
         }
+        for (int b = blocks; b < SPAN; b++) keys[b] = keys[0], values[b] = values[0];
         for (int i = 0; i < count;) {
             int left = count - i;
-            if (left >= 8) attend_span(8, l, vs + i, keys, values, blocks, first, end), i += 8;
-            else if (left >= 4) attend_span(4, l, vs + i, keys, values, blocks, first, end), i += 4;
-            else if (left >= 2) attend_span(2, l, vs + i, keys, values, blocks, first, end), i += 2;
-            else attend_span(1, l, vs + i, keys, values, blocks, first, end), i += 1;
+            if (left >= 8) attend_span(8, 1, l, vs + i, keys, values, next, blocks, first, end), i += 8;
+            else if (left >= 4) attend_span(4, 2, l, vs + i, keys, values, next, blocks, first, end), i += 4;
+            else if (left >= 2) attend_span(2, 4, l, vs + i, keys, values, next, blocks, first, end), i += 2;
+            else attend_span(1, 4, l, vs + i, keys, values, next, blocks, first, end), i += 1;
         }
     }
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import logging
+import mmap
 import os
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ FLAGS = (
     *("-shared", "-fPIC", "-w"),
 )
 COMPILE_SECONDS = 120
+HUGE_PAGE = 1 << 21
 
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 SIGNATURES = {
@@ -100,3 +102,13 @@ def _cache_folder() -> Path:
 
 def address(tensor: torch.Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
+
+
+def pages(num_bytes: int) -> torch.Tensor:
+    """Zeroed bytes, on huge pages where they fill some: the kernels read megabytes in order."""
+    if num_bytes < HUGE_PAGE:
+        return torch.zeros(num_bytes, dtype=torch.uint8)
+    area = mmap.mmap(-1, -(-num_bytes // HUGE_PAGE) * HUGE_PAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        area.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(area, dtype=torch.uint8)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from inference.engine.cpu.library import pages
+
 logger = logging.getLogger(__name__)
 
 LANES = 16
@@ -46,7 +48,7 @@ class PackedLinear(nn.Module):
         self.library, self.group = library, group_size(self.in_features) if kind == "int8" else 0
         panels = -(-self.out_features // LANES)
         # Plain attributes: a packed weight can neither be trained, nor saved, nor moved.
-        self.panels = torch.zeros(panels * LANES * self._row_bytes, dtype=torch.uint8)
+        self.panels = pages(panels * LANES * self._row_bytes)
         self.scales = torch.zeros(panels * LANES * self._row_groups)
         self.bias = None if bias is None else nn.functional.pad(bias.detach().float(), (0, -len(bias) % LANES))
         first = 0
