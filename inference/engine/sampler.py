@@ -183,13 +183,21 @@ def _draw_nucleus(weights: _Weights, mass: Tensor, seqs: list[Sequence]) -> Tens
     limits = mass * _column([seq.params.top_p for seq in seqs], mass).squeeze(1)
     left, attempt = weights if len(limited) == len(seqs) else weights.rows(rows), 0
     while len(rows):
-        above = left.values * (left.values > weight[rows])
-        outside = (above.sum((1, 2)) >= limits[rows]).nonzero().squeeze(1)
-        # What is not likelier than a token outside is outside too.
-        rows, left, attempt = rows[outside], _Weights(above[outside], left.starts[outside]), attempt + 1
+        outside = (_mass_above(left.values, weight[rows]) >= limits[rows]).nonzero().squeeze(1)
+        rows, left, attempt = rows[outside], left.rows(outside), attempt + 1
         if len(rows):
+            # What is not likelier than a token outside is outside too.
+            left.values.mul_(left.values > weight[rows])
             token_ids[rows], weight[rows] = left.at(uniforms([seqs[row] for row in rows.tolist()], attempt))
     return token_ids
+
+
+def _mass_above(values: Tensor, weight: Tensor) -> Tensor:
+    """[S], what is above ``weight`` [S, 1, 1], summed."""
+    beyond = (values - weight).clamp_(min=0.0)
+    mass = beyond.sum((1, 2))
+    # No weight is above 1, so rounding up counts them. To compare and multiply takes four times as long.
+    return mass + weight.flatten() * beyond.ceil_().sum((1, 2))
 
 
 def uniforms(seqs: Rows[Sequence], attempt: int = 0) -> npt.NDArray[np.float64]:
