@@ -15,10 +15,10 @@ PYTEST_WORKERS ?= 2
 help:
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
-run: $(VENV)/.run ## serve the product on http://HOST:PORT (MODEL=name or folder for a model of your own)
+run: $(VENV)/.run compiler ## serve the product on http://HOST:PORT (MODEL=name or folder for a model of your own)
 	@HOST="$(HOST)" PORT="$(PORT)" $(if $(MODEL),CHATAPP_MODEL="$(MODEL)") exec $(BIN)/python manage.py serve
 
-test: $(VENV)/.dev services browser ## every test; starts PostgreSQL, Redis and Chromium itself
+test: $(VENV)/.dev services browser compiler ## every test; starts PostgreSQL, Redis and Chromium itself
 	scripts/test $(ARGS)
 
 check: $(VENV)/.dev ## lint, types, import directions, migrations, deployment settings
@@ -38,6 +38,11 @@ admin: $(VENV)/.run ## make a platform admin of the embedded installation
 services: ## install PostgreSQL and Redis where they are missing (Debian, root)
 	@scripts/require-package /usr/lib/postgresql/*/bin/pg_ctl postgresql
 	@scripts/require-package redis-server redis-server
+
+.PHONY: compiler
+compiler: # for the engine's CPU kernels; without one it runs, slower, and says so
+	@scripts/require-package cc gcc || true
+	@scripts/require-package /usr/include/stdlib.h libc6-dev || true
 
 .PHONY: browser
 browser:

@@ -44,7 +44,7 @@ SIGNATURES = {
 @lru_cache(maxsize=1)
 def load() -> ctypes.CDLL | None:
     """The kernels, or ``None`` where this machine cannot have them; the reason is logged."""
-    missing = sorted(NEEDED - _processor_features())
+    missing = missing_features()
     compiler = shutil.which("cc") or shutil.which("gcc")
     if missing:
         return _without(f"this processor lacks {', '.join(missing)}")
@@ -64,6 +64,11 @@ def load() -> ctypes.CDLL | None:
 def _without(reason: str) -> ctypes.CDLL | None:
     logger.warning("the engine runs without its CPU kernels, several times slower: %s", reason)
     return None
+
+
+def missing_features() -> list[str]:
+    """Instructions that the kernels need and this processor lacks."""
+    return sorted(NEEDED - _processor_features())
 
 
 def _processor_features() -> set[str]:

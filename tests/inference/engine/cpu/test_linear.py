@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inference.engine.cpu.linear import PackedLinear, group_size, pack_linears
+
+SHAPES = [(64, 64), (40, 36), (1000, 288), (16, 704), (5, 1024)]
+
+
+def rounded(rows: Tensor, group: int) -> Tensor:
+    """What int8 with one scale per group makes of ``rows``, in float64."""
+    groups = rows.double().unflatten(-1, (-1, group))
+    scale = groups.abs().amax(-1, keepdim=True) / 127
+    return (torch.round(groups / scale.clamp(min=1e-30)) * scale).flatten(-2)
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 33])
+def test_int8_is_the_product_of_the_rounded_numbers(
+    kernels: ctypes.CDLL, outputs: int, inputs: int, tokens: int
+) -> None:
+    torch.manual_seed(tokens)
+    weight, bias, x = torch.randn(outputs, inputs), torch.randn(outputs), torch.randn(tokens, inputs)
+    group = group_size(inputs)
+
+    output = PackedLinear(kernels, [weight], bias, "int8")(x)
+
+    expected = rounded(x, group) @ rounded(weight, group).t() + bias
+    assert output.shape == (tokens, outputs)
+    # a number halfway between two integers may be rounded to either
+    assert (output - expected).norm() < 1e-3 * expected.norm()
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
+@pytest.mark.parametrize("tokens", [1, 2, 5, 16])
+def test_bfloat16_is_the_product_of_the_rounded_numbers(
+    kernels: ctypes.CDLL, outputs: int, inputs: int, tokens: int
+) -> None:
+    weight, x = torch.randn(outputs, inputs), torch.randn(tokens, inputs)
+
+    output = PackedLinear(kernels, [weight], None, "bfloat16")(x)
+
+    expected = x.bfloat16().double() @ weight.bfloat16().double().t()
+    torch.testing.assert_close(output.double(), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["int8", "bfloat16"])
+def test_a_row_is_the_same_whatever_is_computed_beside_it(kernels: ctypes.CDLL, kind: str) -> None:
+    layer, x = PackedLinear(kernels, [torch.randn(200, 96)], None, kind), torch.randn(17, 96)
+
+    together = layer(x)
+
+    assert torch.equal(together, torch.cat([layer(row) for row in x.split(1)]))
+
+
+def test_a_number_that_is_not_finite_spoils_its_own_row_only(kernels: ctypes.CDLL) -> None:
+    layer, x = PackedLinear(kernels, [torch.randn(32, 64)], None, "int8"), torch.randn(3, 64)
+    x[1, 7], x[2, 60] = float("nan"), float("inf")
+
+    output = layer(x)
+
+    assert output[0].isfinite().all()
+    assert output[1:].isnan().all()
+
+
+def test_a_row_of_zeros_gives_the_bias(kernels: ctypes.CDLL) -> None:
+    bias = torch.randn(20)
+    output = PackedLinear(kernels, [torch.randn(20, 64)], bias, "int8")(torch.zeros(2, 64))
+    assert torch.equal(output, bias.expand(2, -1))
+
+
+def test_leading_dimensions_are_kept(kernels: ctypes.CDLL) -> None:
+    layer, x = PackedLinear(kernels, [torch.randn(24, 32)], None, "int8"), torch.randn(2, 3, 32)
+    assert torch.equal(layer(x), layer(x.view(6, 32)).view(2, 3, 24))
+
+
+@pytest.mark.parametrize(("cols", "group"), [(1024, 128), (288, 96), (704, 88), (64, 64), (4, 4), (52, 52), (268, 4)])
+def test_groups_divide_a_row_and_are_whole_fours(cols: int, group: int) -> None:
+    assert group_size(cols) == group
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_proj, self.k_proj, self.v_proj = nn.Linear(64, 64), nn.Linear(64, 32), nn.Linear(64, 32)
+        self.o_proj = nn.Linear(64, 64, bias=False)
+        self.odd = nn.Linear(6, 6)
+
+
+def test_layers_of_one_input_are_joined_and_their_parts_compute_what_they_did(kernels: ctypes.CDLL) -> None:
+    module, x = Attention(), torch.randn(5, 64)
+    before = [layer(x) for layer in (module.q_proj, module.k_proj, module.v_proj)]
+
+    joined = pack_linears(kernels, module, "bfloat16")
+
+    whole = joined[module]["q_proj"]
+    after = [layer(x) for layer in (module.q_proj, module.k_proj, module.v_proj)]
+    assert torch.equal(whole(x), torch.cat(after, dim=-1))
+    assert module.k_proj.panels.data_ptr() == whole.panels.data_ptr()
+    for ours, theirs in zip(after, before, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.02)
+    assert isinstance(module.o_proj, PackedLinear)
+    assert type(module.odd) is nn.Linear  # rows of six numbers do not divide into fours
