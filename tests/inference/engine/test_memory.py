@@ -1,0 +1,59 @@
+"""What an engine takes of the machine's memory follows from its configuration, whatever else runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KV_BYTES = 64 << 20
+WEIGHTS = {  # about 180 MB in float32, little of it computed with for a prompt's tokens
+    "vocab_size": 32_000,
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 64,
+    "max_position_embeddings": 4096,
+}
+FILL_THE_CACHE = """
+import json, sys
+from pathlib import Path
+from inference.engine import LLM, SamplingParams
+
+folder, options = sys.argv[1], json.loads(sys.argv[2])
+llm = LLM(folder, max_num_seqs=8, num_threads=1, **options)
+engine = llm.engine
+length = engine.blocks.num_blocks * engine.config.block_size // 4 - 32
+prompts = [[7 + number] * length for number in range(4)]
+llm.generate(prompts, SamplingParams(max_tokens=8, temperature=0.0, ignore_eos=True))
+untouched = sum(block.digest is None for block in engine.blocks.blocks)
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(json.dumps([int(peak.split()[1]) * 1024, engine.blocks.num_blocks, untouched]))
+"""
+
+
+@pytest.mark.parametrize("options", [{}, {"weights": "float32"}], ids=["default", "float32"])
+def test_peak_memory_is_that_of_weights_and_cache_and_little_more(
+    options: dict[str, Any], make_model: Callable[..., Path]
+) -> None:
+    folder = make_model("llama", **WEIGHTS)
+    settings = json.dumps({"kv_memory_bytes": KV_BYTES, **options})
+    run = subprocess.run(
+        [sys.executable, "-c", FILL_THE_CACHE, str(folder), settings],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    peak, num_blocks, untouched = json.loads(run.stdout.splitlines()[-1])
+    weights = (folder / "model.safetensors").stat().st_size
+    assert untouched < num_blocks / 20, "or the cache was not in use"
+    assert peak <= 1.15 * (weights + KV_BYTES) + 600e6
