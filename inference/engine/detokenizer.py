@@ -6,12 +6,22 @@ are not all there yet is held back, and so is the beginning of a possible stop s
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+from tokenizers import decoders, pre_tokenizers
 
 Decode = Callable[[list[int]], str]
 
 CONTEXT = 8  # tokens of the prompt's end that decide whether the answer begins with a space
 INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+
+
+class Decoder(Protocol):
+    def push(self, token_id: int) -> str:
+        """The characters that this token completes."""
 
 
 class IncrementalDecoder:
@@ -24,12 +34,11 @@ class IncrementalDecoder:
 
     def __init__(self, decode: Decode, context: Sequence[int] = ()) -> None:
         self._decode = decode
-        self._tokens = list(context)[-CONTEXT:]
+        self._tokens = list(context[-CONTEXT:])
         self._known = len(self._tokens)  # of the window's tokens, those of the last complete piece
         self._emitted = len(decode(self._tokens).rstrip(INCOMPLETE)) if self._tokens else 0
 
     def push(self, token_id: int) -> str:
-        """The characters that this token completes."""
         self._tokens.append(token_id)
         text = self._decode(self._tokens)
         complete = text.rstrip(INCOMPLETE)
@@ -44,14 +53,25 @@ class IncrementalDecoder:
         self._emitted = len(self._decode(self._tokens))
 
 
+class ByteDecoder:
+    """Turns tokens that stand for bytes, the same wherever they are, into complete characters."""
+
+    def __init__(self, spell: Callable[[int], bytes]) -> None:
+        self._spell = spell
+        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+
+    def push(self, token_id: int) -> str:
+        return self._decode(self._spell(token_id))
+
+
 class Detokenizer:
     """The text of one answer. ``matched`` becomes the stop string that was found and cut off.
 
     Stop strings are not looked for in the text of the first ``deaf`` tokens.
     """
 
-    def __init__(self, decode: Decode, context: Sequence[int] = (), stop: tuple[str, ...] = (), deaf: int = 0) -> None:
-        self._decoder = IncrementalDecoder(decode, context)
+    def __init__(self, decoder: Decoder, stop: tuple[str, ...] = (), deaf: int = 0) -> None:
+        self._decoder = decoder
         self._stop = stop
         self._deaf = deaf
         self._held = ""
@@ -86,3 +106,40 @@ def _overlap(text: str, stop: str) -> int:
     """Length of the longest proper beginning of ``stop`` that ``text`` ends with."""
     lengths = range(min(len(text), len(stop) - 1), 0, -1)
     return next((length for length in lengths if text.endswith(stop[:length])), 0)
+
+
+def choose_decoder(tokenizer: Any) -> Callable[[Sequence[int]], Decoder]:
+    """What makes a decoder for the answer after a prompt's tokens. Special tokens are left out, spaces stay."""
+    if not tokenizer.is_fast:
+        decode = _remembering(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return lambda prompt: IncrementalDecoder(decode, prompt)
+    backend = tokenizer.backend_tokenizer
+    if isinstance(backend.decoder, decoders.ByteLevel):
+        spell = lru_cache(None)(_speller(backend))
+        return lambda prompt: ByteDecoder(spell)
+    decode = _remembering(backend.decode, skip_special_tokens=True)
+    return lambda prompt: IncrementalDecoder(decode, prompt)
+
+
+def _remembering(decode: Callable[..., str], **options: bool) -> Decode:
+    single = lru_cache(maxsize=1 << 16)(lambda token_id: str(decode([token_id], **options)))
+    return lambda ids: single(ids[0]) if len(ids) == 1 else str(decode(ids, **options))
+
+
+def _speller(backend: Any) -> Callable[[int], bytes]:
+    """The bytes of a token of byte-level BPE, whose vocabulary writes each byte as a printable character."""
+    special = {number for number, token in backend.get_added_tokens_decoder().items() if token.special}
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    own = {character: ord(character) for character in alphabet if ord(character) < len(alphabet)}
+    others = sorted(set(range(len(alphabet))) - set(own.values()))
+    values = own | dict(zip(sorted(set(alphabet) - own.keys()), others, strict=True))
+
+    def spell(token_id: int) -> bytes:
+        token = None if token_id in special else backend.id_to_token(token_id)
+        if token is None:
+            return b""
+        if not all(character in values for character in token):  # an added token, which is text as it is
+            return str(token).encode()
+        return bytes(values[character] for character in token)
+
+    return spell

@@ -13,7 +13,7 @@ import time
 from array import array
 from collections.abc import Sequence as TokenIds
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from inference.engine.answer import Answer
 from inference.engine.block_manager import BlockManager
 from inference.engine.chat import ChatRenderer
 from inference.engine.config import EngineConfig
-from inference.engine.detokenizer import CONTEXT, Decode, Detokenizer
+from inference.engine.detokenizer import Detokenizer, choose_decoder
 from inference.engine.generation_defaults import default_sampling, end_tokens
 from inference.engine.loader import Progress, resolve_model, revision
 from inference.engine.model_runner import ModelRunner
@@ -79,7 +79,7 @@ class LLMEngine:
         self.context_length = min(kv_tokens, self.runner.max_model_len or kv_tokens)
         chat = ChatRenderer(self.tokenizer)
         self.render_chat, self.shared_prefix = chat.render, chat.shared_prefix
-        self._decode = _decoder(self.tokenizer)
+        self._decoder = choose_decoder(self.tokenizer)
         self._requests: dict[str, list[Answer]] = {}  # the answers still being written
         self._answers: dict[Sequence, Answer] = {}
         self._over: list[StepOutput] = []  # resumed requests that turned out to be at their end already
@@ -136,7 +136,7 @@ class LLMEngine:
                 end_ids=end_ids,
                 shaping=Shaping.for_params(params, prompt_ids, end_ids, grammar),
             )
-            detokenizer = Detokenizer(self._decode, prompt_ids[-CONTEXT:], params.stop_strings, params.min_tokens)
+            detokenizer = Detokenizer(self._decoder(prompt_ids), params.stop_strings, params.min_tokens)
             answers.append(Answer(seq, detokenizer, time.perf_counter()))
         for answer in answers:
             self._enter(answer, resume_token_ids)
@@ -295,14 +295,3 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def _load_tokenizer(path: Path) -> Any:
     return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
-
-
-def _decoder(tokenizer: Any) -> Decode:
-    """The quickest call that turns tokens into text, special tokens left out and spaces as they are."""
-    options: dict[str, bool] = {"skip_special_tokens": True}
-    if tokenizer.is_fast:
-        tokenizer = tokenizer.backend_tokenizer
-    else:
-        options["clean_up_tokenization_spaces"] = False
-    single = lru_cache(maxsize=1 << 16)(lambda token_id: str(tokenizer.decode([token_id], **options)))
-    return lambda ids: single(ids[0]) if len(ids) == 1 else str(tokenizer.decode(ids, **options))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
-from inference.engine.detokenizer import Detokenizer
+from inference.engine.detokenizer import ByteDecoder, Decoder, Detokenizer, IncrementalDecoder, choose_decoder
 
 BROKEN = "\N{REPLACEMENT CHARACTER}"
 TEXT = st.text(st.characters(exclude_characters=BROKEN, exclude_categories=("Cs",)), max_size=30) | st.text(
@@ -38,12 +41,44 @@ def sentencepiece() -> Tokenizer:
     return tokenizer
 
 
-TOKENIZERS = {"byte level": byte_level(), "sentencepiece": sentencepiece()}
+TOKENIZERS = {"byte level": byte_level(), "bytes": byte_level(), "sentencepiece": sentencepiece()}
+CHOSEN = choose_decoder(PreTrainedTokenizerFast(tokenizer_object=TOKENIZERS["bytes"]))
+
+
+def make_decoder(name: str, context: Sequence[int] = ()) -> Decoder:
+    return CHOSEN(context) if name == "bytes" else IncrementalDecoder(TOKENIZERS[name].decode, context)
 
 
 @pytest.fixture(params=TOKENIZERS)
-def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
-    return TOKENIZERS[request.param]
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_a_byte_level_tokenizer_is_decoded_by_its_bytes() -> None:
+    assert isinstance(CHOSEN([]), ByteDecoder)
+    other = choose_decoder(PreTrainedTokenizerFast(tokenizer_object=TOKENIZERS["sentencepiece"]))
+    assert isinstance(other([]), IncrementalDecoder)
+
+
+@pytest.mark.parametrize("fast", ["bytes", "sentencepiece"])
+def test_special_tokens_are_left_out_and_added_words_are_not(fast: str) -> None:
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(TOKENIZERS[fast].to_str()))
+    wrapped.add_special_tokens({"eos_token": "<end>"})
+    wrapped.add_tokens(["<think>", "é b"])
+    decoder = choose_decoder(wrapped)(wrapped.encode("b", add_special_tokens=False))
+    ids = [*wrapped.convert_tokens_to_ids(["<think>", "é b", "<end>"]), 10_000]
+    assert (
+        "".join(decoder.push(token_id) for token_id in ids).split()
+        == wrapped.decode(ids, skip_special_tokens=True).split()
+    )
+
+
+@given(tokens=st.lists(st.integers(0, 257), max_size=20))
+def test_any_bytes_decode_as_the_tokenizer_itself_does(tokens: list[int]) -> None:
+    decoder = make_decoder("bytes")
+    text = "".join(decoder.push(token_id) for token_id in tokens)
+    assert TOKENIZERS["bytes"].decode(tokens).startswith(text)
+    assert TOKENIZERS["bytes"].decode([*tokens, 64]).startswith(text + decoder.push(64))
 
 
 def stream(detokenizer: Detokenizer, token_ids: list[int]) -> list[str]:
@@ -59,18 +94,16 @@ def stream(detokenizer: Detokenizer, token_ids: list[int]) -> list[str]:
 @pytest.mark.parametrize("name", TOKENIZERS)
 @given(text=TEXT)
 def test_the_pieces_are_the_whole_text_and_no_character_is_broken(name: str, text: str) -> None:
-    tokenizer = TOKENIZERS[name]
-    pieces = stream(Detokenizer(tokenizer.decode), tokenizer.encode(text).ids)
+    pieces = stream(Detokenizer(make_decoder(name)), TOKENIZERS[name].encode(text).ids)
     assert "".join(pieces) == text
     assert not any(BROKEN in piece for piece in pieces)
 
 
 @given(text=TEXT, stop=st.lists(st.text(st.sampled_from("ab 😀你"), min_size=1, max_size=4), max_size=3))
 def test_text_ends_before_the_first_stop_string_and_never_shows_part_of_it(text: str, stop: list[str]) -> None:
-    tokenizer = TOKENIZERS["byte level"]
-    detokenizer = Detokenizer(tokenizer.decode, stop=tuple(stop))
+    detokenizer = Detokenizer(make_decoder("bytes"), tuple(stop))
     shown = ""
-    for token_id in tokenizer.encode(text).ids:
+    for token_id in TOKENIZERS["bytes"].encode(text).ids:
         shown += detokenizer.push(token_id)
         assert not any(string in shown for string in stop)
         if detokenizer.matched is not None:
@@ -84,25 +117,24 @@ def test_text_ends_before_the_first_stop_string_and_never_shows_part_of_it(text:
         assert shown == text
 
 
-def test_a_stop_string_over_three_tokens_is_cut_off_whole(tokenizer: Tokenizer) -> None:
-    detokenizer = Detokenizer(tokenizer.decode, stop=("a😀b",))
-    assert "".join(stream(detokenizer, tokenizer.encode("b éa😀bab").ids)) == "b é"
-    assert detokenizer.matched is not None
+def test_a_stop_string_over_three_tokens_is_cut_off_whole(name: str) -> None:
+    detokenizer = Detokenizer(make_decoder(name), ("a😀b",))
+    assert "".join(stream(detokenizer, TOKENIZERS[name].encode("b éa😀bab").ids)) == "b é"
+    assert detokenizer.matched == "a😀b"
 
 
 def test_the_beginning_of_a_stop_string_is_held_back_and_given_when_it_was_none() -> None:
-    tokenizer = TOKENIZERS["byte level"]
-    ids = tokenizer.encode("axyxyq").ids
-    detokenizer = Detokenizer(tokenizer.decode, stop=("xyz",))
+    ids = TOKENIZERS["bytes"].encode("axyxyq").ids
+    detokenizer = Detokenizer(make_decoder("bytes"), ("xyz",))
     assert [detokenizer.push(token_id) for token_id in ids] == ["a", "", "", "xy", "", "xyq"]
-    held = Detokenizer(tokenizer.decode, stop=("xyz",))
+    held = Detokenizer(make_decoder("bytes"), ("xyz",))
     assert stream(held, ids[:-1]) == ["a", "", "", "xy", "", "xy"]
 
 
-def test_an_emoji_appears_with_its_last_byte(tokenizer: Tokenizer) -> None:
-    ids = tokenizer.encode("😀").ids[-4:]
-    assert stream(Detokenizer(tokenizer.decode), ids) == ["", "", "", "😀", ""]
-    assert stream(Detokenizer(tokenizer.decode), ids[:3]) == ["", "", "", ""]
+def test_an_emoji_appears_with_its_last_byte(name: str) -> None:
+    ids = TOKENIZERS[name].encode("😀").ids[-4:]
+    assert stream(Detokenizer(make_decoder(name)), ids) == ["", "", "", "😀", ""]
+    assert stream(Detokenizer(make_decoder(name)), ids[:3]) == ["", "", "", ""]
 
 
 def test_tokens_that_straddle_characters_show_each_as_soon_as_it_is_whole() -> None:
@@ -111,19 +143,33 @@ def test_tokens_that_straddle_characters_show_each_as_soon_as_it_is_whole() -> N
     def decode(ids: list[int]) -> str:
         return b"".join(pieces[token_id] for token_id in ids).decode(errors="replace")
 
-    assert stream(Detokenizer(decode), [0, 1, 1, 2]) == ["", "é", "é", "é", ""]
+    assert stream(Detokenizer(IncrementalDecoder(decode)), [0, 1, 1, 2]) == ["", "é", "é", "é", ""]
 
 
 def test_bytes_that_are_no_text_are_shown_as_such_once_that_is_certain() -> None:
     tokenizer = TOKENIZERS["byte level"]
     invalid = tokenizer.encode("é").ids[1]  # a continuation byte on its own
     letter = tokenizer.encode("b").ids[0]
-    assert stream(Detokenizer(tokenizer.decode), [invalid, letter]) == ["", BROKEN + "b", ""]
+    assert stream(Detokenizer(make_decoder("byte level")), [invalid, letter]) == ["", BROKEN + "b", ""]
+    assert stream(Detokenizer(make_decoder("bytes")), [invalid, letter]) == [BROKEN, "b", ""]
 
 
 def test_a_sentencepiece_answer_keeps_its_space_after_text_and_loses_it_at_the_start() -> None:
     tokenizer = TOKENIZERS["sentencepiece"]
     word = tokenizer.token_to_id("▁a")
-    assert stream(Detokenizer(tokenizer.decode), [word, word]) == ["a", " a", ""]
+    assert stream(Detokenizer(make_decoder("sentencepiece")), [word, word]) == ["a", " a", ""]
     context = tokenizer.encode("b").ids
-    assert stream(Detokenizer(tokenizer.decode, context), [word, word]) == [" a", " a", ""]
+    assert stream(Detokenizer(make_decoder("sentencepiece", context)), [word, word]) == [" a", " a", ""]
+
+
+def test_the_first_stop_string_in_the_text_is_the_one_that_matched() -> None:
+    detokenizer = Detokenizer(make_decoder("bytes"), ("zz", "b", "ab"))
+    assert "".join(stream(detokenizer, TOKENIZERS["bytes"].encode("éabzz").ids)) == "é"
+    assert detokenizer.matched == "ab"
+
+
+def test_stop_strings_count_only_after_the_tokens_it_is_deaf_for() -> None:
+    ids = TOKENIZERS["bytes"].encode("xqxqx").ids
+    detokenizer = Detokenizer(make_decoder("bytes"), ("x",), deaf=2)
+    assert stream(detokenizer, ids) == ["x", "q", "", ""]
+    assert detokenizer.matched == "x"
