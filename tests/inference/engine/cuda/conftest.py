@@ -3,7 +3,7 @@
 The interpreter must be chosen before Triton is first imported, which tests/conftest.py sees to. On a machine
 without Django:
 
-    python -m pytest -c /dev/null --rootdir=. --confcutdir=tests/inference/engine tests/inference/engine/cuda
+    python -m pytest -c /dev/null --rootdir=. --confcutdir=tests/inference tests/inference/engine/cuda
 """
 
 from __future__ import annotations

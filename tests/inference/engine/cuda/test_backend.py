@@ -117,12 +117,12 @@ def test_a_step_reads_the_tokens_that_the_host_has_not_seen(llama: Path, device:
 
 
 def test_the_longest_step_fits_the_buffers(llama: Path, device: torch.device) -> None:
-    _, shapes, backend = load(llama, device, max_batched_tokens=4, max_num_seqs=2)
-    cache = backend.new_cache(shapes, 1000, 4)
-    chunks = [decoding([9] * 256, list(range(number, 128, 2))) for number in range(2)]  # 256 is the model's context
+    _, shapes, backend = load(llama, device, max_batched_tokens=16, max_num_seqs=16)
+    cache = backend.new_cache(shapes, 2000, 4)
+    chunks = [decoding([9] * 256, list(range(number, 1024, 16))) for number in range(16)]  # the model's context
     batch = backend.build(chunks, cache)
     assert isinstance(batch.context, StepContext)
-    assert batch.context.slots.tolist() == [126 * 4 + 3, 127 * 4 + 3]
+    assert batch.context.slots.tolist() == [(1008 + number) * 4 + 3 for number in range(16)]
 
 
 @pytest.mark.parametrize("weights", ["fp8", "int4"])
