@@ -25,6 +25,8 @@ check: $(VENV)/.dev ## lint, types, import directions, migrations, deployment se
 	scripts/check
 
 bench: $(VENV)/.dev ## benchmarks; writes benchmarks/results/*.json
+	$(BIN)/python -m benchmarks.engine --model demo --concurrency 1,16 --output 64 --quality --json benchmarks/results/engine-demo.json
+	$(BIN)/python -m benchmarks.engine --model tiny --concurrency 1,16 --output 64 --json benchmarks/results/engine-tiny.json
 	$(BIN)/python -m benchmarks.stack --json benchmarks/results/stack.json
 	$(BIN)/python -m benchmarks.page --json benchmarks/results/page.json
 

@@ -3,7 +3,9 @@
 ``python benchmarks/engine.py --model demo --concurrency 1,4,16 --peers all --json FILE``. Each engine runs in
 a process of its own, which is stopped while another is asked; engines are asked in turns, ``--rounds`` times
 each, after a round that is not counted. Only ratios of one run mean anything. ``--workload`` asks for
-something else than equal streams at once; ``--device cuda`` measures on a GPU, one engine after the other.
+something else than equal streams at once. With ``--device cuda`` one engine runs after the other, and the
+default is ``--workload decode``: fresh prompts for the prefill rate, then the same prompts, which engines that
+keep them need not compute again, for the rate at which tokens come.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from benchmarks.workload import machine
 
 WORKLOADS = ("streams", "decode", "sharegpt", "multi-turn", "interference", "noisy-neighbour", "long-context")
 LOGS = FOLDER / "logs"
+CPU_DEFAULTS = {"workload": "streams", "concurrency": [1, 4, 16, 32], "shared_prefix": 200, "prompt": 40}
+CUDA_DEFAULTS = {"workload": "decode", "concurrency": [1, 32, 256], "shared_prefix": 0, "prompt": 1024}
 
 
 def main() -> None:
@@ -49,10 +53,10 @@ def parse_arguments() -> argparse.Namespace:
     numbers = lambda text: [float(part) if "." in part else int(part) for part in text.split(",")]  # noqa: E731
     parser.add_argument("--model", default="demo", help="demo, tiny, qwen3-0.6b-shape, llama-3.1-8b-shape or a folder")
     parser.add_argument("--workload", choices=WORKLOADS)
-    parser.add_argument("--concurrency", type=numbers, default=[1, 4, 16, 32])
+    parser.add_argument("--concurrency", type=numbers, help="1,4,16,32; on a GPU 1,32,256")
     parser.add_argument("--rates", type=numbers, default=[1, 2, 4], help="chats per second (sharegpt)")
-    parser.add_argument("--shared-prefix", type=int, default=200)
-    parser.add_argument("--prompt", type=int, default=40)
+    parser.add_argument("--shared-prefix", type=int, help="200 tokens; on a GPU none")
+    parser.add_argument("--prompt", type=int, help="40 tokens; on a GPU 1024")
     parser.add_argument("--output", type=int, default=128)
     parser.add_argument(
         "--peers", default="all", help="all, none or names: sequential,static,continuous,llama.cpp,vllm"
@@ -70,7 +74,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--vllm-python", type=Path, default=VLLM_PYTHON)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    options.workload = options.workload or ("streams" if options.device == "cpu" else "decode")
+    for name, value in (CPU_DEFAULTS if options.device == "cpu" else CUDA_DEFAULTS).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
     options.options |= {"weights": options.weights} if options.weights else {}
     return options
 
@@ -85,6 +91,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "model": options.model,
         "workload": options.workload,
         "asked": {name: getattr(options, name) for name in ("shared_prefix", "prompt", "output", "device", "threads")},
+        "compared_by": "steady_tokens_per_second" if options.workload == "decode" else "tokens_per_second",
         "machine": before | {"roofline": child("benchmarks.roofline", options, "--device", options.device)},
         "missing": {peer.name: peer.missing for peer in peers if peer.missing},
         "notes": {peer.name: peer.note for peer in peers},

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import string
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import islice, product
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 
 from inference.demo import MODEL_PATH
 
-FOLDER = Path(__file__).parent.parent / "var" / "bench-models"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "var" / "bench-models"
 SEED = 20
 CONTEXT = 40_960
 
@@ -59,12 +62,17 @@ SHAPES = {"tiny": TINY, "qwen3-0.6b-shape": QWEN3_06B, "llama-3.1-8b-shape": LLA
 
 
 def find_model(name: str, device: str = "cpu") -> Path:
-    """``demo``, the name of a shape (built on ``device`` where it is missing), or a folder. Raises ``SystemExit``."""
+    """``demo``, the name of a shape, or a folder. Raises ``SystemExit``.
+
+    A shape that is missing is built on ``device`` in a process of its own, which leaves no memory taken.
+    """
     if name == "demo":
         return MODEL_PATH
     if name in SHAPES:
         folder = FOLDER / name
-        return folder if (folder / "config.json").exists() else build(SHAPES[name], folder, device)
+        if not (folder / "config.json").exists():
+            subprocess.run([sys.executable, "-m", "benchmarks.models", name, device], cwd=ROOT, check=True)
+        return folder
     if (Path(name) / "config.json").exists():
         return Path(name)
     raise SystemExit(f"{name} is neither a folder with a model nor one of demo, {', '.join(SHAPES)}.")
@@ -116,3 +124,8 @@ def _longer() -> Iterator[str]:
 def config_of(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text())
     return config
+
+
+if __name__ == "__main__":
+    name, device = sys.argv[1:]
+    build(SHAPES[name], FOLDER / name, device)

@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 
-TRIALS, BYTES = 5, 1 << 28  # of one array: far more than the caches hold
-ROWS, WIDTH = 512, 2048  # of the products
+TRIALS = 5
+CPU_BYTES, CUDA_BYTES = 1 << 28, 1 << 32  # of one array: far more than the caches hold
+CPU_PRODUCT, CUDA_PRODUCT = (512, 2048), (8192, 8192)  # rows, and width of a square matrix
+PRODUCTS = 8  # in one trial
 BITS = {"float32": 32, "bfloat16": 16, "int8": 8}
 
 
@@ -34,14 +36,16 @@ def fastest(work: Callable[[], Any], device: str) -> float:
 
 @torch.inference_mode()
 def measure(device: str, threads: int) -> dict[str, float]:
-    """``copy`` counts bytes read and written, ``read`` those read, in GB/s; products in 10^9 operations/s."""
+    """GB/s of a copy (read and written) and, on a CPU, of reading alone; 10^9 operations/s of products."""
     torch.set_num_threads(threads)
-    source = torch.ones(BYTES // 4, device=device)
+    size = CPU_BYTES if device == "cpu" else CUDA_BYTES
+    source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)
-    copied = 2 * BYTES / fastest(lambda: target.copy_(source), device)
-    read = BYTES / fastest(source.sum, device)
-    rates = {f"{name}_gops": rate for name, rate in _product_rates(device).items()}
-    return {name: round(value / 1e9, 1) for name, value in {"copy_gb_s": copied, "read_gb_s": read, **rates}.items()}
+    found = {"copy_gb_s": 2 * size / fastest(lambda: target.copy_(source), device)}
+    if device == "cpu":
+        found["read_gb_s"] = size / fastest(source.sum, device)
+    found |= {f"{name}_gops": rate for name, rate in _product_rates(device).items()}
+    return {name: round(value / 1e9, 1) for name, value in found.items()}
 
 
 def _product_rates(device: str) -> dict[str, float]:
@@ -52,13 +56,15 @@ def _product_rates(device: str) -> dict[str, float]:
 
 
 def _product_rate(work: Callable[[], Any], device: str) -> float:
-    return 2 * ROWS * WIDTH * WIDTH * 8 / fastest(lambda: [work() for _ in range(8)], device)
+    rows, width = CPU_PRODUCT if device == "cpu" else CUDA_PRODUCT
+    return 2 * rows * width * width * PRODUCTS / fastest(lambda: [work() for _ in range(PRODUCTS)], device)
 
 
 def _packed(dtype: torch.dtype, device: str) -> Callable[[], Any]:
     """A product with weights laid out for oneDNN on a CPU, as they are elsewhere."""
-    inputs = torch.randn(ROWS, WIDTH, device=device, dtype=dtype)
-    weight = torch.randn(WIDTH, WIDTH, device=device, dtype=dtype)
+    rows, width = CPU_PRODUCT if device == "cpu" else CUDA_PRODUCT
+    inputs = torch.randn(rows, width, device=device, dtype=dtype)
+    weight = torch.randn(width, width, device=device, dtype=dtype)
     if device != "cpu" or not torch.backends.mkldnn.is_available():
         return lambda: torch.nn.functional.linear(inputs, weight)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight)
@@ -66,9 +72,10 @@ def _packed(dtype: torch.dtype, device: str) -> Callable[[], Any]:
 
 
 def _int8() -> Callable[[], Any]:
-    linear = torch.nn.Linear(WIDTH, WIDTH, bias=False)
+    rows, width = CPU_PRODUCT
+    linear = torch.nn.Linear(width, width, bias=False)
     quantized = torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(linear), {torch.nn.Linear})
-    inputs = torch.randn(ROWS, WIDTH)
+    inputs = torch.randn(rows, width)
     return lambda: quantized(inputs)
 
 
@@ -100,7 +107,7 @@ class Shape:
     ) -> float:
         """At most, with keys and values in 16 bits; a shared prefix of ``shared`` tokens is read once for all."""
         kept = shared + streams * (context - shared)
-        bandwidth = max(machine["read_gb_s"], machine["copy_gb_s"]) * 1e9
+        bandwidth = max(rate for name, rate in machine.items() if name.endswith("_gb_s")) * 1e9
         seconds = (self.weights * BITS[dtype] / 8 + kept * self.kv * 2) / bandwidth
         work = 2 * streams * (self.weights + context * self.attention)
         return streams / max(seconds, work / (machine[f"{dtype}_gops"] * 1e9))

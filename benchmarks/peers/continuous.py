@@ -8,7 +8,7 @@ from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from benchmarks.loads import Ask
 from benchmarks.peers.base import Event, Spec
-from benchmarks.peers.torch_model import load
+from benchmarks.peers.torch_model import facts_of, load
 
 PAGE = 32  # tokens; prefixes are shared in whole pages only, and its default of 256 would share none here
 
@@ -18,7 +18,7 @@ class Continuous:
 
     def __init__(self, spec: Spec) -> None:
         self.model = load(spec)
-        pages = 2 * spec.streams * (-(-spec.longest // PAGE) + 1)
+        pages = spec.streams * (-(-spec.longest // PAGE) + 1) * 3 // 2  # half as many again for prefixes
         config = ContinuousBatchingConfig(page_size=PAGE, num_blocks=pages)
         settings = GenerationConfig(do_sample=False, eos_token_id=-1, max_new_tokens=spec.longest)
         self.manager = self.model.init_continuous_batching(settings, config)
@@ -60,7 +60,7 @@ class Continuous:
         return events
 
     def facts(self) -> dict[str, Any]:
-        return {"dtype": str(self.model.dtype).removeprefix("torch."), "page": PAGE}
+        return facts_of(self.model) | {"page": PAGE}
 
     def close(self) -> None:
         self.manager.stop(block=True, timeout=10, hard_stop=True)

@@ -12,7 +12,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from benchmarks.loads import Ask
 from benchmarks.peers.base import Event, Spec
-from benchmarks.peers.torch_model import load
+from benchmarks.peers.torch_model import facts_of, load
 
 
 class _Clock(BaseStreamer):
@@ -58,7 +58,7 @@ class Generate:
         return []
 
     def facts(self) -> dict[str, Any]:
-        return {"dtype": str(self.model.dtype).removeprefix("torch."), "keeps_prefix": self.kept is not None}
+        return facts_of(self.model) | {"keeps_prefix": self.kept is not None}
 
     def close(self) -> None:
         """Nothing else was started."""

@@ -14,7 +14,6 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from benchmarks.loads import Ask
@@ -60,7 +59,7 @@ def _messages(data: bytes) -> list[tuple[dict[str, Any], int]]:
 class LlamaServer:
     def __init__(self, spec: Spec) -> None:
         self.port = _free_port()
-        self.quantization = Path(spec.options["gguf"]).stem
+        self.kind = spec.options["kind"]
         self.process = subprocess.Popen(_command(spec, self.port), stdout=subprocess.DEVNULL, stderr=sys.stderr)
         self.selector = selectors.DefaultSelector()
         self._wait()
@@ -81,7 +80,7 @@ class LlamaServer:
         return [self._close(key, finished=False) for key in list(self.selector.get_map().values())]
 
     def facts(self) -> dict[str, Any]:
-        return {"dtype": self.quantization}
+        return {"weights": self.kind}
 
     def close(self) -> None:
         self.process.terminate()

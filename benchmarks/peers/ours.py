@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.loads import Ask
 from benchmarks.peers.base import Event, Spec
+from benchmarks.peers.torch_model import device_memory
 from inference.engine import EngineConfig, LLMEngine, SamplingParams
 
 PROMPT_COST, OUTPUT_COST = 1, 2
@@ -18,12 +19,14 @@ class Ours:
         sizes = {"num_threads": spec.threads, "max_num_seqs": spec.streams, "device": spec.device}
         config = EngineConfig(model=spec.model, **(sizes | spec.options))
         self.engine = LLMEngine(config)
+        self.running: set[str] = set()
         self.served: defaultdict[str, float] = defaultdict(float)
 
     def add(self, ask: Ask, prompt: list[int]) -> None:
         params = SamplingParams(temperature=0.0, max_tokens=ask.max_tokens, ignore_eos=True)
         counter = self.served[ask.tenant]
         self.served[ask.tenant] += PROMPT_COST * len(prompt) + OUTPUT_COST * ask.max_tokens  # as the queue before it
+        self.running.add(ask.name)
         self.engine.add_request(ask.name, prompt, params, tenant=ask.tenant, counter=counter)
 
     def step(self, patience: float) -> list[Event]:
@@ -31,6 +34,7 @@ class Ours:
         for output in outputs:
             if output.finish_reason == "error":
                 raise RuntimeError(output.error)
+        self.running -= {output.request_id for output in outputs if output.finish_reason}
         return [
             Event(
                 output.request_id,
@@ -43,13 +47,15 @@ class Ours:
         ]
 
     def abort(self) -> list[Event]:
-        for request_id in list(self.engine._requests):
-            self.engine.abort(request_id)
+        for name in self.running:
+            self.engine.abort(name)
+        self.running.clear()
         return []
 
     def facts(self) -> dict[str, Any]:
-        runner = self.engine.runner
-        return {"dtype": str(runner.backend.dtype).removeprefix("torch."), "counters": self.engine.counters()}
+        backend, chosen = self.engine.runner.backend, self.engine.config.weights
+        weights = chosen if chosen != "auto" else getattr(backend, "weights", str(backend.dtype).removeprefix("torch."))
+        return {"weights": weights, "counters": self.engine.counters(), **device_memory()}
 
     def close(self) -> None:
         """Nothing else was started."""

@@ -27,6 +27,14 @@ def load(spec: Spec) -> Any:
     return model
 
 
+def facts_of(model: Any) -> dict[str, Any]:
+    return {"weights": str(model.dtype).removeprefix("torch."), **device_memory()}
+
+
+def device_memory() -> dict[str, int]:
+    return {"device_peak_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}
+
+
 def _load(spec: Spec, dtype: str) -> Any:
     return AutoModelForCausalLM.from_pretrained(
         spec.model,

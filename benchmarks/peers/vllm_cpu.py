@@ -48,7 +48,7 @@ class Vllm:
     def facts(self) -> dict[str, Any]:
         import vllm
 
-        return {"dtype": "bfloat16", "version": vllm.__version__}
+        return {"weights": "bfloat16", "version": vllm.__version__}
 
     def close(self) -> None:
         """Nothing else was started."""
