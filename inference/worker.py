@@ -26,6 +26,7 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from .engine import EngineConfig, LLMEngine, SamplingParams
+from .engine.config import WEIGHTS
 from .engine.outputs import StepOutput
 from .errors import EngineError, InferenceError, ModelError, OutOfMemory, PromptTooLong, TransportUnavailable
 from .fitting import fit_prompt, shared_tokens
@@ -305,6 +306,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--path", required=True, help="a local folder or a model hub name")
     parser.add_argument("--demo", action="store_true")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--weights", default="auto", choices=WEIGHTS, help="how the model's matrices are kept")
     parser.add_argument("--slots", type=int, default=16, help="answers at once")
     parser.add_argument("--kv-megabytes", type=int, default=0, help="0: a share of the memory")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch; 0: its own choice")
@@ -317,6 +319,7 @@ def main(arguments: Sequence[str]) -> None:
     config = EngineConfig(
         model=options.path,
         device=options.device,
+        weights=options.weights,
         max_num_seqs=options.slots,
         kv_memory_bytes=options.kv_megabytes * 2**20 or None,
         num_threads=options.threads or None,

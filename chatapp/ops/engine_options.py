@@ -8,6 +8,7 @@ from chatapp.settings.environment import env
 from inference.demo import MODEL_PATH
 
 DEMO = "demo"
+WEIGHTS = ("auto", "float32", "bfloat16", "float16", "int8", "fp8", "int4")  # as the engine's own list
 DEMO_THREADS = 1  # its matrices are too small to gain from a second core, which the pages can use
 
 
@@ -20,6 +21,7 @@ class EngineOptions:
     kv_megabytes: int
     threads: int
     device: str
+    weights: str
 
     @classmethod
     def from_environment(cls, model: str = "") -> EngineOptions:
@@ -29,6 +31,7 @@ class EngineOptions:
             kv_megabytes=env.integer("CHATAPP_KV_MB", 0, low=0, high=10_000_000),
             threads=env.integer("CHATAPP_TORCH_THREADS", 0, low=0, high=1024),
             device=env.text("CHATAPP_DEVICE", "auto"),
+            weights=env.choice("CHATAPP_WEIGHTS", WEIGHTS, "auto"),
         )
 
     @property
@@ -45,4 +48,5 @@ class EngineOptions:
         path = str(MODEL_PATH) if self.demo else self.model
         arguments = ["--model", self.model, "--path", path, "--device", self.device, "--slots", str(self.slots)]
         arguments += ["--kv-megabytes", str(self.kv_megabytes), "--threads", str(threads)]
+        arguments += ["--weights", self.weights]
         return [*arguments, "--demo"] if self.demo else arguments

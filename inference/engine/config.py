@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
+WEIGHTS = ("auto", "float32", "bfloat16", "float16", "int8", "fp8", "int4")
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -45,6 +47,8 @@ class EngineConfig:
         for name in ("num_kv_blocks", "kv_memory_bytes", "max_model_len", "num_threads"):
             if getattr(self, name) is not None:
                 _require_positive(name, getattr(self, name))
+        if self.weights not in WEIGHTS:
+            raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, got {self.weights!r}")
         if self.max_batched_tokens < self.max_num_seqs:
             raise ValueError("max_batched_tokens must be at least max_num_seqs: every decode needs one")
         if not self.prefix_salt:
