@@ -7,6 +7,7 @@ are not all there yet is held back, and so is the beginning of a possible stop s
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -73,6 +74,7 @@ class Detokenizer:
     def __init__(self, decoder: Decoder, stop: tuple[str, ...] = (), deaf: int = 0) -> None:
         self._decoder = decoder
         self._stop = stop
+        self._start = re.compile("[" + re.escape("".join(string[0] for string in stop)) + "]") if stop else None
         self._deaf = deaf
         self._held = ""
         self.matched: str | None = None
@@ -83,7 +85,9 @@ class Detokenizer:
         if self._deaf > 0:
             self._deaf -= 1
             return new
-        return self._cut(self._held + new) if self._stop else new
+        text = self._held + new
+        # Nearly all text holds no character that a stop string begins with.
+        return self._cut(text) if self._start and self._start.search(text) else text
 
     def finish(self) -> str:
         """What was held back as a possible stop string. Bytes of an unfinished character are dropped."""

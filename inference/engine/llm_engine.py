@@ -113,7 +113,9 @@ class LLMEngine:
         Raises ``PromptTooLong``, ``InvalidStructure``, and ``ValueError`` for an id in use, an empty prompt,
         unknown tokens or several answers to resume.
         """
-        prompt_ids = self._checked_prompt(request_id, prompt, (*resume_token_ids, *params.logit_bias))
+        prompt_ids = self._checked_prompt(
+            request_id, prompt, (*resume_token_ids, *params.logit_bias, *params.stop_token_ids)
+        )
         if params.n > 1 and resume_token_ids:
             raise ValueError("only a single answer can be resumed: n must be 1")
         seed = secrets.randbits(63) if params.seed is None else params.seed

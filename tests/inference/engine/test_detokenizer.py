@@ -173,3 +173,10 @@ def test_stop_strings_count_only_after_the_tokens_it_is_deaf_for() -> None:
     detokenizer = Detokenizer(make_decoder("bytes"), ("x",), deaf=2)
     assert stream(detokenizer, ids) == ["x", "q", "", ""]
     assert detokenizer.matched == "x"
+
+
+@pytest.mark.parametrize("stop", ["]", "^b", "-a", "\\"])
+def test_a_stop_string_may_begin_with_any_character(stop: str) -> None:
+    ids = TOKENIZERS["bytes"].encode(f"b a{stop}ab").ids
+    detokenizer = Detokenizer(make_decoder("bytes"), (stop,))
+    assert ("".join(stream(detokenizer, ids)), detokenizer.matched) == ("b a", stop)
