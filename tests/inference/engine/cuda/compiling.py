@@ -1,0 +1,56 @@
+"""Compiles the attention kernels for Hopper, which takes no device, and prints what each takes as JSON.
+
+A program of its own, since in a process whose Triton interprets there is no compiler.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from inference.engine.cuda import attention, kernels
+
+HOPPER = GPUTarget("cuda", 90, 32)
+NUMBERS = {"query", "keys", "values", "output"}  # of the model's type; the other pointers are to int64
+TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
+FLOATS = {"partial": "*fp32", "partial_log": "*fp32", "scale": "fp32"}
+STRIDES = {"query_row": "i32", "query_head": "i32"}
+CASES = {  # head dimension, type, window, softcap
+    "llama": (128, torch.bfloat16, None, None),
+    "gemma": (256, torch.bfloat16, 4096, 50.0),
+    "exact": (256, torch.float32, None, None),
+}
+
+
+def compiled(kernel: Any, dtype: torch.dtype, constants: dict[str, Any]) -> dict[str, Any]:
+    names: list[str] = kernel.arg_names
+    types = dict.fromkeys(NUMBERS, TYPES[dtype]) | FLOATS | STRIDES | dict.fromkeys(constants, "constexpr")
+    signature = {name: types.get(name, "*i64") for name in names}
+    constexprs = {(names.index(name),): value for name, value in constants.items() if name in names}
+    aligned = [place for place, name in enumerate(names) if signature[name][0] == "*" or name in STRIDES]
+    attributes = {(place,): [["tt.divisibility", 16]] for place in aligned}
+    source = ASTSource(kernel, signature, constexprs, attributes)
+    options = {name: value for name, value in constants.items() if name not in names and name.islower()}
+    result = triton.compile(source, HOPPER, options)
+    return {"shared": result.metadata.shared, "tensor_cores": "mma" in result.asm["ptx"]}
+
+
+def main() -> None:
+    found = {}
+    for name, (dim, dtype, window, softcap) in CASES.items():
+        cache = torch.empty(1, 16, 8, dim, dtype=dtype)
+        how = {"CAP": softcap, "WINDOW": window, "SHARING": 4}
+        constants = attention._layout(cache, cache) | how
+        decode = constants | {"SPLITS": 16, "PADDED": 16}
+        found[f"{name} decode"] = compiled(kernels.decode, dtype, decode)
+        found[f"{name} chunk"] = compiled(kernels.chunk, dtype, constants | {"PADDED": attention.CHUNK_ROWS})
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""The compiler takes what the interpreter took, and the result fits a Hopper core."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SHARED_MEMORY = 227 * 1024
+ROOT = Path(__file__).parents[4]
+
+
+def test_the_kernels_compile_for_hopper_and_fit_its_shared_memory(tmp_path: Path) -> None:
+    settings = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    script = Path(__file__).with_name("compiling.py")
+    printed = subprocess.run(
+        [sys.executable, script], env=os.environ | settings, check=True, capture_output=True, text=True
+    ).stdout
+    found = json.loads(printed)
+    assert len(found) == 6
+    assert all(kernel["shared"] <= SHARED_MEMORY and kernel["tensor_cores"] for kernel in found.values())
