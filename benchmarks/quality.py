@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from benchmarks.loads import Lengths
 from benchmarks.models import config_of, find_model
@@ -44,7 +44,9 @@ def texts(folder: Path) -> list[list[int]]:
 
 
 def reference(folder: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+    model.generation_config = GenerationConfig()  # without the model's own ends of text
+    return model
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from benchmarks.peers.base import Spec
 
@@ -36,7 +36,7 @@ def device_memory() -> dict[str, int]:
 
 
 def _load(spec: Spec, dtype: str) -> Any:
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         spec.model,
         dtype=getattr(torch, dtype),
         attn_implementation="sdpa",
@@ -44,6 +44,8 @@ def _load(spec: Spec, dtype: str) -> Any:
         trust_remote_code=False,
         local_files_only=True,
     ).eval()
+    model.generation_config = GenerationConfig()  # what is not set would come from here: ends of text, sampling
+    return model
 
 
 @torch.inference_mode()

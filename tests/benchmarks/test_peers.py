@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,16 @@ def test_all_engines_write_the_same_greedy_answers(llama: Path) -> None:
         assert all(a.at == sorted(a.at) and a.at[0] > 0 for a in answers.values())
 
 
+@pytest.mark.parametrize("engine", [ours, generate, continuous])
+def test_answers_go_on_past_ends_of_text(engine: Any, llama: Path, tmp_path: Path) -> None:
+    ending = shutil.copytree(llama, tmp_path / "ending")
+    settings = {"eos_token_id": list(range(600)), "do_sample": True}
+    (ending / "generation_config.json").write_text(json.dumps(settings))
+    (wave,) = CASE.waves(0)[:1]
+    answers = play(engine.build(spec(ending, dtype="float32")), wave)
+    assert {len(answer.at) for answer in answers.values()} == {9}
+
+
 def test_static_batches_take_prompts_of_different_lengths(llama: Path) -> None:
     asks = [Ask("short", list(range(20, 25)), 4), Ask("long", list(range(30, 60)), 6)]
     expected = play(ours.build(spec(llama, dtype="float32")), asks)
@@ -78,12 +91,20 @@ def test_an_engine_that_takes_too_long_is_given_up_and_asked_again(engine: Any, 
     assert play(built, [Ask("0", [20, 21], 3)])["0"].finished
 
 
+def wait_until_stopped(peer: Peer) -> None:
+    """A signal takes a moment to arrive."""
+    stat, deadline = Path(f"/proc/{peer._process.pid}/stat"), time.monotonic() + 5
+    while stat.read_text().rpartition(")")[2].split()[0] != "T":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_an_engine_is_stopped_while_it_is_not_asked(llama: Path, tmp_path: Path) -> None:
     peer = Peer("ours", spec(llama), sys.executable, tmp_path / "log")
     try:
-        state = Path(f"/proc/{peer._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        wait_until_stopped(peer)
         (wave,) = peer.play(CASE.waves(0)[:1], 60)
-        assert state == "T"
+        wait_until_stopped(peer)
         assert {len(answer.at) for answer in wave.values()} == {9}
         assert peer.peak_bytes() > 100e6
     finally:
