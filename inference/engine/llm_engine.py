@@ -17,7 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from transformers import AutoTokenizer
 
 from inference.engine.answer import Answer
@@ -27,7 +26,7 @@ from inference.engine.config import EngineConfig
 from inference.engine.detokenizer import Detokenizer, choose_decoder
 from inference.engine.generation_defaults import default_sampling, end_tokens
 from inference.engine.loader import Progress, resolve_model, revision
-from inference.engine.model_runner import ModelRunner
+from inference.engine.model_runner import ModelRunner, is_out_of_memory
 from inference.engine.outputs import StepOutput
 from inference.engine.pacing import MemoryLimits, Pacer
 from inference.engine.sampling_params import SamplingParams
@@ -48,7 +47,10 @@ SEED_STRIDE = 0x2545F4914F6CDD1D  # between the answers to one prompt; any odd n
 class _Totals:
     steps: int = 0
     failed_steps: int = 0
+    out_of_memory_steps: int = 0  # of the failed ones
+    batched_sequences: int = 0
     computed_tokens: int = 0
+    decode_tokens: int = 0  # of the computed ones
     output_tokens: int = 0
     prompt_tokens: int = 0
     prefix_hit_tokens: int = 0
@@ -232,7 +234,9 @@ class LLMEngine:
         sampling = [chunk for chunk in chunks if chunk.samples]
         self.scheduler.advance(chunks)
         self._totals.steps += 1
+        self._totals.batched_sequences += len(chunks)
         self._totals.computed_tokens += sum(chunk.length for chunk in chunks)
+        self._totals.decode_tokens += sum(chunk.length == 1 for chunk in chunks)
         outputs = []
         for chunk, token_id in zip(sampling, token_ids, strict=True):
             outputs += self._take_token(chunk, token_id, began)
@@ -261,6 +265,7 @@ class LLMEngine:
     def _survive(self, chunks: list[Chunk], error: Exception) -> list[StepOutput]:
         """A step without enough memory is tried again with less in it; any other failure ends its sequences."""
         self._totals.failed_steps += 1
+        self._totals.out_of_memory_steps += is_out_of_memory(error)
         if is_out_of_memory(error) and self.limits.shrink(chunks):
             logger.warning("out of memory: steps of %d tokens from here on", self.limits.tokens)
             self._keep_limits()
@@ -288,11 +293,6 @@ class LLMEngine:
                 answer.admitted = now
                 self._totals.prompt_tokens += chunk.sequence.num_prompt
                 self._totals.prefix_hit_tokens += chunk.sequence.num_cached
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """torch has an error of its own for an accelerator's memory, and only a sentence for the machine's."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _load_tokenizer(path: Path) -> Any:

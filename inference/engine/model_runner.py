@@ -79,6 +79,11 @@ class ModelRunner:
         return num_blocks
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """torch has an error of its own for an accelerator's memory, and only a sentence for the machine's."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 def _memory_share(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

@@ -116,6 +116,39 @@ def test_a_cancelled_answer_ends_and_its_place_is_free_again(transport, run_work
     assert worker.report.state == "ready"
 
 
+def test_a_cancel_at_any_moment_ends_an_answer_once(transport, run_worker):
+    """Before it was claimed, while it is read, while it is written, and when it has just ended."""
+    worker = run_worker()
+    names = [f"g{n}" for n in range(30)]
+    for n, name in enumerate(names):
+        transport.submit(job(name, "the quick brown fox " * 8, sampling=replace(SAMPLING, max_tokens=40)))
+        if n % 3 == 0:
+            transport.cancel(name)
+        if n % 3 == 1:
+            wait_until(lambda name=name, n=n: len(transport.log(name)) > n % 2)
+            transport.cancel(name)
+    logs = [ended(transport, name) for name in names]
+    time.sleep(0.2)  # nothing may come after the end
+    assert [[event.seq for event in transport.log(name)] for name in names] == [
+        list(range(1, len(log) + 1)) for log in logs
+    ]
+    assert [sum(isinstance(event, Ended) for event in log) for log in logs] == [1] * len(names)
+    assert {log[-1].reason for log in logs} == {"cancelled", "length"}
+    wait_until(lambda: worker.report.counters.get("kv_blocks_used") == 0)
+
+
+def test_the_heartbeat_carries_the_engines_own_figures(transport, run_worker):
+    run_worker()
+    transport.submit(job())
+    tokens = len(ids_of(ended(transport)))
+    wait_until(lambda: transport.stats().workers[0].counters.get("output_tokens") == tokens)
+    (report,) = transport.stats().workers
+    phases = {"schedule", "model", "sample", "detokenize"}
+    assert all(report.counters[f"{phase}_seconds"] > 0 for phase in phases)
+    assert report.counters["decode_tokens"] == tokens - 1
+    assert report.counters["computed_tokens"] == report.counters["prompt_tokens"] + tokens - 1
+
+
 def test_the_engine_ranks_a_job_by_the_service_its_tenant_had_before_it(transport, run_worker, make_engine):
     engine = make_engine()
     ranked, add = {}, engine.scheduler.add

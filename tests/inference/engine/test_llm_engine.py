@@ -247,7 +247,10 @@ def test_counters_add_up(make_engine: Factory) -> None:
     expected = {
         "steps": 8,
         "failed_steps": 0,
+        "out_of_memory_steps": 0,
+        "batched_sequences": 8,
         "computed_tokens": 9 + 3 + 1 + 3,
+        "decode_tokens": 3 + 1 + 3,
         "output_tokens": 8,
         "prompt_tokens": 18,
         "prefix_hit_tokens": 8,
