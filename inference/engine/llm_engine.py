@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Sequence as TokenIds
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ class LLMEngine:
         self.config = config
         self.revision = revision(path)
         self.default_sampling = default_sampling(path)
-        self.tokenizer = _load_tokenizer(path)
+        self.tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
         self.runner = ModelRunner(path, config, progress)
         self.eos_token_ids = end_tokens(self.runner.model, self.tokenizer)
         self.blocks = BlockManager(self.runner.cache.num_blocks, config.block_size, config.prefix_salt)
@@ -85,7 +86,7 @@ class LLMEngine:
         self._requests: dict[str, list[Answer]] = {}  # the answers still being written
         self._answers: dict[Sequence, Answer] = {}
         self._over: list[StepOutput] = []  # resumed requests that turned out to be at their end already
-        self._arrivals = 0
+        self._arrivals = count(1)
         self._totals = _Totals()
         progress(1.0, "Ready")
 
@@ -124,7 +125,6 @@ class LLMEngine:
         end_ids = frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else self.eos_token_ids)
         answers = []
         for index in range(params.n):
-            self._arrivals += 1
             grammar = self._grammar(params.structured_outputs) if params.structured_outputs else None
             seq = Sequence(
                 request_id=request_id,
@@ -133,7 +133,7 @@ class LLMEngine:
                 params=params,
                 seed=seed + index * SEED_STRIDE,
                 max_length=min(len(prompt_ids) + params.max_tokens, self.context_length),
-                priority=(band, counter, self._arrivals),
+                priority=(band, counter, next(self._arrivals)),
                 tenant=tenant,
                 num_shared=shared_prefix_tokens,
                 index=index,
@@ -293,7 +293,3 @@ class LLMEngine:
                 answer.admitted = now
                 self._totals.prompt_tokens += chunk.sequence.num_prompt
                 self._totals.prefix_hit_tokens += chunk.sequence.num_cached
-
-
-def _load_tokenizer(path: Path) -> Any:
-    return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
