@@ -1,4 +1,5 @@
-"""Does the engine give everything back? Answers are asked for, aborted and preempted at random for a long time.
+"""Does the engine give everything back? Answers are asked for, alone or several to a prompt, aborted and
+preempted at random for a long time.
 
 ``python -m benchmarks.soak --minutes 30 --json benchmarks/results/soak.json``: rounds of a few seconds on a KV
 cache that is too small on purpose. After each round nobody writes any more, and blocks, threads and memory
@@ -27,9 +28,10 @@ TENANTS, LONGEST_PROMPT, LONGEST_ANSWER = 3, 200, 60
 
 @dataclass
 class Tally:
-    """What happened, and what was left after each round."""
+    """What happened to how many answers, and what was left after each round."""
 
     rounds: int = 0
+    requests: int = 0
     asked: int = 0
     ended: int = 0
     aborted: int = 0
@@ -62,26 +64,31 @@ def soak(engine: LLMEngine, seconds: float, seed: int = 0, round_seconds: float 
 
 
 def _round(engine: LLMEngine, rng: random.Random, tally: Tally, until: float) -> None:
-    running: set[str] = set()
+    running: dict[str, int] = {}  # the answers still being written
     while time.monotonic() < until or engine.has_unfinished:
         if time.monotonic() < until and len(running) < 3 * engine.config.max_num_seqs and rng.random() < 0.5:
-            tally.asked += 1
-            running.add(_ask(engine, rng, str(tally.asked)))
+            tally.requests += 1
+            name = str(tally.requests)
+            running[name] = _ask(engine, rng, name)
+            tally.asked += running[name]
         if running and rng.random() < 0.05:
-            tally.aborted += engine.abort(name := rng.choice(sorted(running)))
-            running.discard(name)
+            name = rng.choice(sorted(running))
+            engine.abort(name)
+            tally.aborted += running.pop(name)
         for output in engine.step():
             if output.finish_reason is not None:
                 tally.ended += 1
-                running.remove(output.request_id)
+                running[output.request_id] -= 1
+                if not running[output.request_id]:
+                    del running[output.request_id]
     tally.rounds += 1
     tally.blocks_left += int(engine.counters()["kv_blocks_used"])
     tally.threads.append(threading.active_count())
     tally.rss_bytes.append(resident_bytes())
 
 
-def _ask(engine: LLMEngine, rng: random.Random, name: str) -> str:
-    """A request of a random tenant, band, length and way of drawing; half of them begin alike."""
+def _ask(engine: LLMEngine, rng: random.Random, name: str) -> int:
+    """A request of a random tenant, band, length and way of drawing; half begin alike. Returns its answers."""
     common = random.Random(rng.randrange(4)) if rng.random() < 0.5 else rng
     most = min(LONGEST_PROMPT, engine.context_length // 2)
     prompt = [common.randrange(engine.runner.vocab_size) for _ in range(rng.randint(1, most))]
@@ -91,11 +98,12 @@ def _ask(engine: LLMEngine, rng: random.Random, name: str) -> str:
         top_p=rng.choice((1.0, 0.9)),
         top_k=rng.choice((0, 20)),
         seed=rng.choice((None, 7)),
+        n=rng.choice((1, 1, 1, 4)),
         ignore_eos=True,
     )
     tenant, band = str(rng.randrange(TENANTS)), int(rng.random() < 0.3)
     engine.add_request(name, prompt, params, tenant=tenant, band=band, counter=rng.random())
-    return name
+    return params.n
 
 
 def resident_bytes() -> int:
