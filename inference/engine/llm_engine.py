@@ -15,7 +15,6 @@ from collections.abc import Sequence as TokenIds
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
@@ -71,7 +70,7 @@ class LLMEngine:
         self.config = config
         self.revision = revision(path)
         self.default_sampling = default_sampling(path)
-        self.tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
         self.runner = ModelRunner(path, config, progress)
         self.eos_token_ids = end_tokens(self.runner.model, self.tokenizer)
         self.blocks = BlockManager(self.runner.cache.num_blocks, config.block_size, config.prefix_salt)
