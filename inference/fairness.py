@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
 
-from .messages import Job
+from .messages import Job, Waiting
 
 PROMPT_COST, OUTPUT_COST = 1.0, 2.0
 
@@ -42,7 +43,7 @@ class FairQueue:
 
     def push(self, job: Job, *, first: bool = False) -> None:
         """Add a job; ``first`` puts one whose worker was lost back at the head of its tenant's line."""
-        self._lift(job.tenant)
+        self._counters[job.tenant] = self._lifted(job.tenant)
         jobs = self._waiting.setdefault(job.band, {}).setdefault(job.tenant, deque())
         (jobs.appendleft if first else jobs.append)(job)
 
@@ -77,28 +78,49 @@ class FairQueue:
         order = self._in_order(dict(self._counters))
         return next((place for place, job in enumerate(order, 1) if job.id == job_id), None)
 
-    def _lift(self, tenant: str) -> None:
-        waiting = {name for tenants in self._waiting.values() for name in tenants}
-        if tenant not in waiting:
-            # Where nobody waits, whoever was served last is the measure.
-            lowest = min((self.counter(name) for name in waiting), default=self._served)
-            self._counters[tenant] = max(self.counter(tenant), lowest)
+    def line(self, output_tokens: float = 0.0, also: Job | None = None) -> list[Waiting]:
+        """All that wait, in the order they would go if each wrote ``output_tokens``, or all it may if that is less.
 
-    def _in_order(self, counters: dict[str, float]) -> Iterator[Job]:
-        """All waiting jobs in the order they would go, each charged for its prompt on the way."""
-        for _, tenants in sorted(self._waiting.items()):
-            lines = {tenant: deque(jobs) for tenant, jobs in tenants.items()}
-            while lines:
-                tenant = min(lines, key=lambda name: (counters.get(name, 0.0), lines[name][0].submitted_at))
+        ``also`` stands in it where it would if it were pushed now; nothing is changed by it.
+        """
+        counters = dict(self._counters)
+        if also is not None:
+            counters[also.tenant] = self._lifted(also.tenant)
+        return [
+            Waiting(job.id, job.tenant, job.prompt_tokens, job.sampling.max_tokens, job.band)
+            for job in self._in_order(counters, output_tokens, also)
+        ]
+
+    def _lifted(self, tenant: str) -> float:
+        """The tenant's counter were it to push a job now."""
+        waiting = {name for tenants in self._waiting.values() for name in tenants}
+        if tenant in waiting:
+            return self.counter(tenant)
+        # Where nobody waits, whoever was served last is the measure.
+        return max(self.counter(tenant), min((self.counter(name) for name in waiting), default=self._served))
+
+    def _in_order(
+        self, counters: dict[str, float], output_tokens: float = 0.0, also: Job | None = None
+    ) -> Iterator[Job]:
+        """Waiting jobs in the order they would go, each charged for its prompt and its output on the way."""
+        for band in sorted(self._waiting.keys() | ({also.band} if also else set())):
+            lines = {tenant: deque(jobs) for tenant, jobs in self._waiting.get(band, {}).items()}
+            if also is not None and also.band == band:
+                lines.setdefault(also.tenant, deque()).append(also)
+            heads = [(counters.get(tenant, 0.0), jobs[0].submitted_at, tenant) for tenant, jobs in lines.items()]
+            heapify(heads)
+            while heads:
+                counter, _, tenant = heappop(heads)
                 job = lines[tenant].popleft()
-                counters[tenant] = counters.get(tenant, 0.0) + _cost(job, job.prompt_tokens, 0)
-                if not lines[tenant]:
-                    del lines[tenant]
+                written = min(output_tokens, job.sampling.max_tokens)
+                counters[tenant] = counter + _cost(job, job.prompt_tokens, written)
+                if lines[tenant]:
+                    heappush(heads, (counters[tenant], lines[tenant][0].submitted_at, tenant))
                 yield job
 
     def _jobs(self) -> Iterator[Job]:
         return (job for tenants in self._waiting.values() for jobs in tenants.values() for job in jobs)
 
 
-def _cost(job: Job, prompt_tokens: int, output_tokens: int) -> float:
+def _cost(job: Job, prompt_tokens: float, output_tokens: float) -> float:
     return (prompt_tokens * PROMPT_COST + output_tokens * OUTPUT_COST) / job.weight

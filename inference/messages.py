@@ -129,7 +129,11 @@ Event = Started | Text | Ended
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """A worker's heartbeat. ``progress`` runs from 0 to 1 while it loads; ``detail`` says what it does."""
+    """A worker's heartbeat. ``progress`` runs from 0 to 1 while it loads; ``detail`` says what it does.
+
+    What waits can be foretold from (``pace``): ``rate``, tokens a second of one answer when it is as full as it gets;
+    ``answers``, of each that it writes the tokens so far and the most there can be; ``lengths`` of its last answers.
+    """
 
     worker: str
     state: WorkerState
@@ -142,6 +146,9 @@ class WorkerReport:
     progress: float = 0.0
     detail: str = ""
     counters: dict[str, float] = field(default_factory=dict)
+    rate: float = 0.0
+    answers: tuple[tuple[int, int], ...] = ()
+    lengths: tuple[int, ...] = ()
     at: float = 0.0
 
 
@@ -159,6 +166,17 @@ class Position:
 
     place: int
     waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job in line, as far as others need to know it to tell how long they wait."""
+
+    id: str
+    tenant: str
+    prompt_tokens: int
+    max_tokens: int
+    band: int = INTERACTIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
-from ..messages import Claim, Event, Job, Position, Renewal, Stats, WorkerReport
+from ..messages import Claim, Event, Job, Position, Renewal, Stats, Waiting, WorkerReport
 
 
 class Transport(Protocol):
@@ -24,6 +24,13 @@ class Transport(Protocol):
 
     def position(self, generation: str) -> Position | None:
         """Place in line; None when the job does not wait."""
+
+    def line(self, output_tokens: float = 0.0, also: Job | None = None) -> list[Waiting]:
+        """Every waiting job in the order they will go if nothing comes and each writes ``output_tokens``.
+
+        ``also`` is a job that nobody has submitted: it stands in the list where it would if it were submitted now.
+        See ``FairQueue.line``.
+        """
 
     def stats(self) -> Stats:
         """Live workers (a heartbeat in the last seconds), and how many jobs wait and run."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TransportUnavailable
-from ..messages import Claim, Ended, Event, Job, Position, Renewal, Stats, WorkerReport
+from ..messages import Claim, Ended, Event, Job, Position, Renewal, Stats, Waiting, WorkerReport
 from .memory import MemoryTransport
 
 POLL_SECONDS = 0.1
@@ -69,6 +69,10 @@ class LocalTransport:
     def position(self, generation: str) -> Position | None:
         position: Position | None = self._call("position", generation)
         return position
+
+    def line(self, output_tokens: float = 0.0, also: Job | None = None) -> list[Waiting]:
+        line: list[Waiting] = self._call("line", output_tokens, also)
+        return line
 
     def stats(self) -> Stats:
         stats: Stats = self._call("stats")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ..errors import UnknownGeneration
 from ..fairness import FairQueue
-from ..messages import Claim, Ended, Event, Job, Position, Renewal, Sampling, Stats, Text, WorkerReport
+from ..messages import Claim, Ended, Event, Job, Position, Renewal, Sampling, Stats, Text, Waiting, WorkerReport
 from .journal import Journal
 
 JOURNAL_BYTES = 4_000_000  # from here on the journal is rewritten without what is in the database
@@ -92,6 +92,10 @@ class MemoryTransport:
         with self._lock:
             place = self._queue.place(generation)
             return None if place is None else Position(place, len(self._queue))
+
+    def line(self, output_tokens: float = 0.0, also: Job | None = None) -> list[Waiting]:
+        with self._lock:
+            return self._queue.line(output_tokens, also)
 
     def stats(self) -> Stats:
         with self._lock:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from inference.errors import TransportUnavailable, UnknownGeneration
-from inference.messages import BATCH, Ended, Position, Started, Text, WorkerReport
+from inference.messages import BATCH, Ended, Position, Started, Text, Waiting, WorkerReport
 from inference.transport import LocalTransport
 
 STARTED = Started(1, "w", "m", "r", 10)
@@ -81,6 +81,38 @@ def test_a_waiting_worker_is_woken_by_a_job(transport, job):
     timer.start()
     assert [claim.job.id for claim in transport.claim("w", 1, 100, wait=10.0)] == ["g"]
     timer.join()
+
+
+def test_the_line_tells_everyone_who_waits_in_the_order_they_will_go(transport, job):
+    for n in range(2):
+        transport.submit(job(f"a{n}", "a", prompt_tokens=100))
+    transport.submit(job("b0", "b", prompt_tokens=30))
+    transport.submit(job("b1", "b", prompt_tokens=30))
+    transport.submit(job("late", "c", prompt_tokens=1, band=BATCH))
+    line = transport.line()
+    assert [waiting.id for waiting in line] == ["a0", "b0", "b1", "a1", "late"]
+    assert line[1] == Waiting("b0", "b", prompt_tokens=30, max_tokens=8)
+    assert [waiting.id for waiting in line] == claim_ids(transport)
+    assert transport.line() == []
+
+
+def test_the_line_counts_what_each_will_write_up_to_its_limit(transport, job):
+    for n in range(2):
+        transport.submit(job(f"a{n}", "a", prompt_tokens=10))
+        transport.submit(job(f"b{n}", "b", prompt_tokens=10, weight=4.0))
+        transport.submit(job(f"c{n}", "c", prompt_tokens=20, weight=4.0))
+    # a's first costs 10 + 2·8, b's (10 + 2·8) / 4, c's (20 + 2·8) / 4
+    assert [waiting.id for waiting in transport.line(1000.0)] == ["a0", "b0", "c0", "b1", "c1", "a1"]
+
+
+def test_the_line_shows_where_a_job_would_stand_and_is_not_changed_by_it(transport, job):
+    for n in range(3):
+        transport.submit(job(f"a{n}", "a", prompt_tokens=100))
+    newcomer = job("n", "n", prompt_tokens=10)
+    assert [waiting.id for waiting in transport.line(also=newcomer)] == ["a0", "n", "a1", "a2"]
+    assert [waiting.id for waiting in transport.line(also=job("a3", "a"))] == ["a0", "a1", "a2", "a3"]
+    assert claim_ids(transport) == ["a0", "a1", "a2"]
+    assert [waiting.id for waiting in transport.line(also=newcomer)] == ["n"]
 
 
 def test_position_tells_the_place_and_ends_with_the_claim(transport, job):
