@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,10 +16,12 @@ from inference.engine.batch import Batch
 from inference.engine.config import EngineConfig
 from inference.engine.cuda import attention, elementwise
 from inference.engine.cuda.attention import Chunks, Decodes
+from inference.engine.cuda.fusion import fuse
 from inference.engine.cuda.graphs import DecodeGraph, DecodeGraphs
 from inference.engine.cuda.quantize import QUANTIZED, quantize, require
 from inference.engine.cuda.staging import ALIGNMENT, Arrays, PagedCache, arrange, no_arrays, pad_decodes
-from inference.engine.sequence import Chunk
+from inference.engine.sampling_params import SamplingParams
+from inference.engine.sequence import Chunk, Sequence, token_array
 from inference.errors import UnsupportedModel
 
 logger = logging.getLogger(__name__)
@@ -30,18 +32,24 @@ FEWEST_TOKENS = 64  # room for the probe of a model that is loaded
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """One step's attention."""
+    """One step's attention. ``seen``: how each layer attended."""
 
     cache: PagedCache
     slots: Tensor
     decodes: Decodes
     chunks: Chunks
+    seen: dict[int, Attending] = field(default_factory=dict)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
         query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
         elementwise.write(self.cache, layer, self.slots, key, value)
-        output = query.new_empty(*query.shape[:2], value.shape[-1])
+        self.seen[layer] = how
+        return self.attend_cached(layer, query, how)
+
+    def attend_cached(self, layer: int, query: Tensor, how: Attending) -> Tensor:
+        """``attend`` where the step's keys and values are in the cache already."""
         cached = self.cache.keys[layer], self.cache.values[layer]
+        output = query.new_empty(*query.shape[:2], cached[1].shape[-1])
         if len(self.decodes.rows):
             attention.decode(query, *cached, output, self.decodes, how)
         if len(self.chunks.rows):
@@ -78,11 +86,13 @@ class CudaBackend(TorchBackend):
         widest = max(max(shape.key_dim, shape.value_dim) for shape in shapes.values())
         if widest > WIDEST_HEAD:
             raise UnsupportedModel(f"{type(model).__name__} has heads of {widest}; the kernels take {WIDEST_HEAD}.")
-        if self._config.weights in QUANTIZED:
-            quantize(model, self._config.weights)
-        logger.info("fused %d norms", elementwise.fuse_norms(model))
         limits = (self._limit, getattr(model.config.get_text_config(), "max_position_embeddings", None))
         self._limit = min((limit for limit in limits if limit is not None), default=None)
+        norms = elementwise.fuse_norms(model)
+        logger.info("fused %d norms and %s", norms, fuse(model, shapes, lambda: self._probe(model, shapes)))
+        if self._config.weights in QUANTIZED:
+            quantize(model, self._config.weights)
+        torch.cuda.empty_cache()  # what the replaced modules held, for the KV cache
 
     def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> PagedCache:
         like = torch.empty(0, dtype=self.dtype, device=self.device)
@@ -118,6 +128,22 @@ class CudaBackend(TorchBackend):
     def carry(self, token_ids: Tensor) -> None:
         """Keep the tokens [S] just sampled, on the device, for a step that is built before they are known."""
         self._sampled[: len(token_ids)].copy_(token_ids)
+
+    def _probe(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> dict[int, Attending]:
+        """Run the model over a few tokens, and return how each layer attended.
+
+        Positions span the model's whole context, since some models change with them.
+        """
+        token_ids = token_array(range(FEWEST_TOKENS // 4))
+        seq = Sequence("probe", token_ids, len(token_ids), SamplingParams(), 0, len(token_ids), (0, 0.0, 0))
+        seq.block_table = token_array([0])
+        batch = _send(
+            arrange([Chunk(seq, 0, len(token_ids))], len(token_ids)), self.new_cache(shapes, 1, len(token_ids))
+        )
+        spread = torch.linspace(0, (self._limit or FEWEST_TOKENS) - 1, len(token_ids), device=self.device).long()
+        self._run(model, replace(batch, position_ids=spread.unsqueeze(0)))
+        assert isinstance(batch.context, StepContext)
+        return batch.context.seen
 
     def _run(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         elementwise.resolve(batch.input_ids[0], self._sampled)

@@ -180,3 +180,51 @@ def resolve(token_ids, sampled):
     token = tl.load(token_ids + row)
     if token < 0:
         tl.store(token_ids + row, tl.load(sampled - 1 - token))
+
+
+@triton.jit
+def prepare(
+    qkv, cos, sin, query_norm, key_norm, query, keys, values, slots, epsilon,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr, PAD: tl.constexpr, ROTARY: tl.constexpr,
+    OFFSET: tl.constexpr,
+):  # fmt: skip
+    """One head of one row of ``qkv`` [T, (HEADS + 2 KV_HEADS) * DIM]: normalised unless ``OFFSET`` is None, rotated
+    by halves, and written to ``query`` or to its slot.
+    """
+    row, head, d = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.arange(0, PAD)
+    inputs = qkv + (row * (HEADS + 2 * KV_HEADS) + head) * DIM
+    number = tl.load(inputs + d, mask=d < DIM, other=0.0)
+    slot = tl.load(slots + row)
+    if head >= HEADS + KV_HEADS:
+        tl.store(values + (slot * KV_HEADS + head - HEADS - KV_HEADS) * DIM + d, number, mask=d < DIM)
+    else:
+        x = number.to(tl.float32)
+        half = (d + ROTARY // 2) % ROTARY  # where the number lies that this one is rotated with
+        rotated = d < ROTARY
+        other = tl.load(inputs + half, mask=rotated, other=0.0).to(tl.float32)
+        if OFFSET is not None:
+            norm = key_norm if head >= HEADS else query_norm
+            scale = tl.rsqrt(tl.sum(x * x, 0) / DIM + epsilon)
+            x *= scale * (tl.load(norm + d, mask=d < DIM, other=0.0).to(tl.float32) + OFFSET)
+            other *= scale * (tl.load(norm + half, mask=rotated, other=0.0).to(tl.float32) + OFFSET)
+        c = tl.load(cos + row * ROTARY + d, mask=rotated, other=1.0).to(tl.float32)
+        s = tl.load(sin + row * ROTARY + d, mask=rotated, other=0.0).to(tl.float32)
+        x = x * c + tl.where(d < ROTARY // 2, -other, other) * s
+        if head >= HEADS:
+            place = keys + (slot * KV_HEADS + head - HEADS) * DIM
+        else:
+            place = query + (row * HEADS + head) * DIM
+        tl.store(place + d, x.to(query.dtype.element_ty), mask=d < DIM)
+
+
+@triton.jit
+def gate(both, output, size, GELU: tl.constexpr):
+    """``activation(left half) * right half`` of each row of ``both`` [rows, 2 * size]."""
+    row, n = tl.program_id(1).to(tl.int64), tl.program_id(0) * 1024 + tl.arange(0, 1024)
+    x = tl.load(both + row * 2 * size + n, mask=n < size, other=0.0).to(tl.float32)
+    up = tl.load(both + row * 2 * size + size + n, mask=n < size, other=0.0).to(tl.float32)
+    if GELU:  # its approximation by tanh, written as a sigmoid
+        x *= tl.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))
+    else:
+        x *= tl.sigmoid(x)
+    tl.store(output + row * size + n, (x * up).to(output.dtype.element_ty), mask=n < size)

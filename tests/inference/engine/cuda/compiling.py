@@ -16,10 +16,11 @@ from triton.compiler import ASTSource
 from inference.engine.cuda import attention, kernels
 
 HOPPER = GPUTarget("cuda", 90, 32)
-NUMBERS = {"query", "keys", "values", "output"}  # of the model's type; the other pointers are to int64
+# Pointers to the model's type; the others are to int64.
+NUMBERS = {"query", "keys", "values", "output", "qkv", "cos", "sin", "query_norm", "key_norm", "both"}
 TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
-FLOATS = {"partial": "*fp32", "partial_log": "*fp32", "scale": "fp32"}
-STRIDES = {"query_row": "i32", "query_head": "i32"}
+FLOATS = {"partial": "*fp32", "partial_log": "*fp32", "scale": "fp32", "epsilon": "fp32"}
+STRIDES = {"query_row": "i32", "query_head": "i32", "size": "i32"}
 CASES = {  # head dimension, type, window, softcap
     "llama": (128, torch.bfloat16, None, None),
     "gemma": (256, torch.bfloat16, 4096, 50.0),
@@ -49,6 +50,9 @@ def main() -> None:
         decode = constants | {"SPLITS": 16, "PADDED": 16}
         found[f"{name} decode"] = compiled(kernels.decode, dtype, decode)
         found[f"{name} chunk"] = compiled(kernels.chunk, dtype, constants | {"PADDED": attention.CHUNK_ROWS})
+        heads = {"HEADS": 32, "KV_HEADS": 8, "DIM": dim, "PAD": dim, "ROTARY": dim, "OFFSET": 1}
+        found[f"{name} prepare"] = compiled(kernels.prepare, dtype, heads)
+        found[f"{name} gate"] = compiled(kernels.gate, dtype, {"GELU": True})
     print(json.dumps(found))
 
 

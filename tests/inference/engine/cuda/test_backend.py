@@ -15,6 +15,7 @@ from inference.engine.attention import LayerShape
 from inference.engine.backend import TorchBackend
 from inference.engine.cuda.backend import CudaBackend, RecordedBatch, StepContext
 from inference.engine.cuda.elementwise import FusedRMSNorm
+from inference.engine.cuda.fusion import FusedAttention, FusedMlp
 from inference.engine.cuda.staging import PagedCache
 from inference.engine.model import inspect_layers, load_model, verify
 from inference.engine.sampling_params import SamplingParams
@@ -77,11 +78,23 @@ def test_answers_equal_generate(
     assert [tokens_of(results[str(number)]) for number in range(len(PROMPTS))] == expected
 
 
-def test_norms_are_fused(llama: Path, device: torch.device) -> None:
-    model, _, _ = load(llama, device)
-    norms = [name for name, module in model.named_modules() if name.endswith("norm")]
-    assert norms == [name for name, module in model.named_modules() if isinstance(module, FusedRMSNorm)]
-    assert len(norms) == 7
+@pytest.mark.parametrize(
+    ("model_type", "num_layers", "num_norms"), [("llama", 1, 3), ("qwen3", 1, 5), ("gemma2", 2, 9), ("gpt2", 0, 0)]
+)
+def test_the_usual_layers_are_fused(
+    model_type: str, num_layers: int, num_norms: int, make_model: Factory, device: torch.device
+) -> None:
+    model, _, _ = load(make_model(model_type, **ARCHITECTURES[model_type]), device)
+    kinds = [type(module) for module in model.modules()]
+    counts = {kind: kinds.count(kind) for kind in (FusedRMSNorm, FusedAttention, FusedMlp)}
+    assert counts == {FusedRMSNorm: num_norms, FusedAttention: num_layers, FusedMlp: num_layers}
+
+
+def test_attention_that_changes_far_from_the_start_is_left_alone(make_model: Factory, device: torch.device) -> None:
+    rope = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "llama_4_scaling_beta": 0.5}
+    folder = make_model("ministral3", num_hidden_layers=1, rope_parameters=rope | {"rope_theta": 1e4})
+    model, _, _ = load(folder, device)
+    assert not any(isinstance(module, FusedAttention) for module in model.modules())
 
 
 def test_heads_wider_than_the_kernels_are_refused(make_model: Factory, device: torch.device) -> None:

@@ -1,0 +1,146 @@
+"""Replaces the usual attention and feed-forward modules by ones that launch a third of the kernels.
+
+A module is recognised by the names that transformers gives its children, which promise nothing. So the
+model is run once on a few tokens, and a replacement stays only if it gives what the module gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor, nn
+
+from inference.engine.attention import Attending, LayerShape
+from inference.engine.cuda import kernels
+from inference.engine.cuda.elementwise import FusedRMSNorm
+
+CLOSE = {torch.float32: 1e-4}  # relative difference that another order of rounding explains
+HALF_CLOSE = 2e-2
+
+
+class FusedAttention(nn.Module):
+    """Queries, keys and values by one product; normalised, rotated and cached by one kernel."""
+
+    def __init__(self, module: Any, shape: LayerShape, how: Attending) -> None:
+        super().__init__()
+        self.layer_idx, self.o_proj = module.layer_idx, module.o_proj
+        self.qkv_proj = _joined([module.q_proj, module.k_proj, module.v_proj])
+        self.q_norm, self.k_norm = getattr(module, "q_norm", None), getattr(module, "k_norm", None)
+        self._shape, self._how = shape, how
+        self._heads = module.q_proj.out_features // shape.key_dim
+        self._epsilon: float = self.q_norm.epsilon if self.q_norm else 0.0
+        self._offset: int | None = self.q_norm.offset if self.q_norm else None
+
+    def forward(
+        self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], *, paged: Any, **others: Any
+    ) -> tuple[Tensor, None]:
+        """``hidden_states`` [1, T, size], cosines and sines [1, T, rotary] -> [1, T, size], and no weights."""
+        qkv, dim = self.qkv_proj(hidden_states)[0], self._shape.key_dim
+        cos, sin = (each.contiguous() for each in position_embeddings)
+        query = qkv.new_empty(len(qkv), self._heads, dim)
+        query_norm, key_norm = (norm.weight if norm else qkv for norm in (self.q_norm, self.k_norm))
+        kernels.prepare[(len(qkv), self._heads + 2 * self._shape.kv_heads)](
+            qkv, cos, sin, query_norm, key_norm, query, paged.cache.keys[self.layer_idx],
+            paged.cache.values[self.layer_idx], paged.slots, self._epsilon,
+            HEADS=self._heads, KV_HEADS=self._shape.kv_heads, DIM=dim, PAD=triton.next_power_of_2(dim),
+            ROTARY=cos.shape[-1], OFFSET=self._offset, num_warps=1,
+        )  # fmt: skip
+        output: Tensor = paged.attend_cached(self.layer_idx, query, self._how)
+        return self.o_proj(output.flatten(1).unsqueeze(0)), None
+
+
+class FusedMlp(nn.Module):
+    """``down(activation(gate(x)) * up(x))`` with gate and up as one product."""
+
+    def __init__(self, module: Any, gelu: bool) -> None:
+        super().__init__()
+        self.gate_up_proj, self.down_proj = _joined([module.gate_proj, module.up_proj]), module.down_proj
+        self._gelu = gelu
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        both = self.gate_up_proj(inputs)
+        size = both.shape[-1] // 2
+        inner = both.new_empty(*both.shape[:-1], size)
+        kernels.gate[(triton.cdiv(size, 1024), both.numel() // (2 * size))](both, inner, size, GELU=self._gelu)
+        output: Tensor = self.down_proj(inner)
+        return output
+
+
+def fuse(model: nn.Module, shapes: dict[int, LayerShape], probe: Callable[[], dict[int, Attending]]) -> dict[str, int]:
+    """Replace what can be; how many of each. ``probe`` runs the model and gives back how each layer attended."""
+    calls: dict[nn.Module, tuple[Any, Any, Tensor]] = {}
+
+    def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        calls[module] = args, kwargs, _first(output).clone()
+
+    hooks = [module.register_forward_hook(note, with_kwargs=True) for module in model.modules() if _known(module)]
+    try:
+        how = probe()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    fused = dict.fromkeys((FusedAttention.__name__, FusedMlp.__name__), 0)
+    places = [(parent, name) for parent in model.modules() for name, child in parent.named_children() if child in calls]
+    for parent, name in places:
+        module = getattr(parent, name)
+        call = calls.pop(module)  # so that a module's weights go with it
+        fitting = (offer for offer in _offers(module, shapes, how) if _agrees(offer, *call))
+        if (chosen := next(fitting, None)) is not None:
+            setattr(parent, name, chosen)
+            fused[type(chosen).__name__] += 1
+    return fused
+
+
+def _known(module: Any) -> bool:
+    return _has_linear(module, "q_proj", "k_proj", "v_proj", "o_proj") or _has_linear(
+        module, "gate_proj", "up_proj", "down_proj"
+    )
+
+
+def _has_linear(module: Any, *names: str) -> bool:
+    return all(type(getattr(module, name, None)) is nn.Linear for name in names)
+
+
+def _offers(module: Any, shapes: dict[int, LayerShape], how: dict[int, Attending]) -> Iterator[nn.Module]:
+    if hasattr(module, "gate_proj"):
+        yield from (FusedMlp(module, gelu) for gelu in (False, True))
+        return
+    shape = shapes[module.layer_idx]
+    norms = [getattr(module, name, None) for name in ("q_norm", "k_norm")]
+    kinds = {(norm.epsilon, norm.offset, len(norm.weight)) for norm in norms if isinstance(norm, FusedRMSNorm)}
+    alike = len(kinds) == 1 and {size for *_, size in kinds} == {shape.key_dim}
+    normal = norms == [None, None] or (alike and all(isinstance(norm, FusedRMSNorm) for norm in norms))
+    whole = module.q_proj.out_features == module.o_proj.in_features and shape.key_dim == shape.value_dim
+    # Clipping is what a probe may not reach.
+    if normal and whole and getattr(getattr(module, "config", None), "clip_qkv", None) is None:
+        yield FusedAttention(module, shape, how[module.layer_idx])
+
+
+def _joined(linears: list[nn.Linear]) -> nn.Linear:
+    """One layer whose output is theirs, side by side."""
+    rows, like = sum(linear.out_features for linear in linears), linears[0]
+    biases: list[Tensor] = [
+        like.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias for linear in linears
+    ]
+    joined = nn.Linear(like.in_features, rows, any(linear.bias is not None for linear in linears), device="meta")
+    joined.weight = nn.Parameter(torch.cat([linear.weight for linear in linears]), requires_grad=False)
+    if joined.bias is not None:
+        joined.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
+    return joined
+
+
+def _first(output: Any) -> Tensor:
+    tensor: Tensor = output[0] if isinstance(output, tuple) else output
+    return tensor
+
+
+def _agrees(offer: nn.Module, args: Any, kwargs: Any, expected: Tensor) -> bool:
+    try:
+        output = _first(offer(*args, **kwargs))
+    except (TypeError, RuntimeError):  # called otherwise than the replacement can be
+        return False
+    close = CLOSE.get(expected.dtype, HALF_CLOSE)
+    return output.shape == expected.shape and bool((output - expected).norm() <= close * expected.norm())
