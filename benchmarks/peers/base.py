@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from benchmarks.figures import Answer
 from benchmarks.loads import Ask
+
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +115,6 @@ class Drive:
             self._submit(follower, prompt + answer.token_ids + follower.prompt, self.now())
 
 
-Build = Callable[[Spec], Engine]
+def die_with_parent() -> None:
+    """Even when this process is stopped, and whatever ended the benchmark (Linux)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

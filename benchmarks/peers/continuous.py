@@ -19,7 +19,10 @@ class Continuous:
     def __init__(self, spec: Spec) -> None:
         self.model = load(spec)
         pages = spec.streams * (-(-spec.longest // PAGE) + 1) * 3 // 2  # half as many again for prefixes
-        config = ContinuousBatchingConfig(page_size=PAGE, num_blocks=pages)
+        size = (
+            "page_size" if hasattr(ContinuousBatchingConfig, "page_size") else "block_size"
+        )  # before transformers 5.18
+        config = ContinuousBatchingConfig(**{size: PAGE}, num_blocks=pages)
         settings = GenerationConfig(do_sample=False, eos_token_id=-1, max_new_tokens=spec.longest)
         self.manager = self.model.init_continuous_batching(settings, config)
         self.manager.warmup()

@@ -13,10 +13,11 @@ from importlib import import_module
 from typing import IO, Any
 
 from benchmarks.loads import Ask
-from benchmarks.peers.base import Drive, Engine, Spec
+from benchmarks.peers.base import Drive, Engine, Spec, die_with_parent
 
 
 def main() -> None:
+    die_with_parent()
     with private_stdout() as out:
         first = json.loads(sys.stdin.readline())
         engine: Engine = import_module(f"benchmarks.peers.{first['engine']}").build(Spec(**first["spec"]))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.loads import Ask
-from benchmarks.peers.base import Event, Spec
+from benchmarks.peers.base import Event, Spec, die_with_parent
 
 START_SECONDS = 120
 OVER = b'"stop":true'
@@ -60,7 +60,12 @@ class LlamaServer:
     def __init__(self, spec: Spec) -> None:
         self.port = _free_port()
         self.kind = spec.options["kind"]
-        self.process = subprocess.Popen(_command(spec, self.port), stdout=subprocess.DEVNULL, stderr=sys.stderr)
+        self.process = subprocess.Popen(
+            _command(spec, self.port),
+            stdout=subprocess.DEVNULL,
+            stderr=sys.stderr,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has no threads
+        )
         self.selector = selectors.DefaultSelector()
         self._wait()
 

@@ -31,8 +31,10 @@ def facts_of(model: Any) -> dict[str, Any]:
     return {"weights": str(model.dtype).removeprefix("torch."), **device_memory()}
 
 
-def device_memory() -> dict[str, int]:
-    return {"device_peak_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}
+def device_memory() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        return {}
+    return {"device": torch.cuda.get_device_name(), "device_peak_bytes": torch.cuda.max_memory_allocated()}
 
 
 def _load(spec: Spec, dtype: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from benchmarks.models import find_model
 from benchmarks.peers import continuous, generate, ours
 from benchmarks.peers.base import Drive, Spec
 from benchmarks.peers.known import known
-from benchmarks.peers.process import Peer, PeerFailed
+from benchmarks.peers.process import ROOT, Peer, PeerFailed
 from benchmarks.scenarios import multi_turn
 
 CASE = streams(Lengths(prefix=40, prompt=7, output=9, vocabulary=600), 3)
@@ -109,6 +110,25 @@ def test_an_engine_is_stopped_while_it_is_not_asked(llama: Path, tmp_path: Path)
         assert peer.peak_bytes() > 100e6
     finally:
         peer.close()
+
+
+def test_stopped_engines_end_with_the_benchmark_that_was_killed(llama: Path, tmp_path: Path) -> None:
+    starter = (
+        "import sys\nfrom pathlib import Path\n"
+        "from benchmarks.peers.base import Spec\nfrom benchmarks.peers.process import Peer\n"
+        "peer = Peer('ours', Spec(sys.argv[1], 'cpu', 1, 1, 64), sys.executable, Path(sys.argv[2]))\n"
+        "print(peer._process.pid, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", starter, str(llama), str(tmp_path / "log")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as benchmark:
+        assert benchmark.stdout
+        engine = Path("/proc") / benchmark.stdout.readline().strip()
+        assert engine.exists()
+        benchmark.kill()
+    deadline = time.monotonic() + 5
+    while engine.exists() and (engine / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_an_engine_that_dies_says_why(tmp_path: Path) -> None:
