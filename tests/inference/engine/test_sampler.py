@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inference.engine.outputs import TokenLogprobs
-from inference.engine.sampler import CHUNK, sample, uniforms
+from inference.engine.sampler import CHUNK, _Weights, sample, uniforms
 from inference.engine.sampler import draw as draw_tokens
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.sequence import Sequence
@@ -185,3 +185,11 @@ def test_the_random_numbers_never_change() -> None:
         0.36624209017,
     ]
     assert all(0 <= number < 1 for number in uniforms([make_sequence(seed) for seed in range(1000)]))
+
+
+def test_rounding_leads_no_draw_past_the_last_weight() -> None:
+    values = torch.rand(200, 3, CHUNK, generator=torch.Generator().manual_seed(0))
+    values[:, :, 100:], values[:, 2] = 0.0, 0.0
+    weights = _Weights(values, torch.arange(0, 3 * CHUNK, CHUNK).expand(200, -1))
+    assert bool((weights.at(np.full(200, 1 - 2.0**-48))[1] > 0).all())
+    assert bool((weights.at(np.zeros(200))[1] > 0).all())
