@@ -1,0 +1,149 @@
+"""How long a job will wait, and whether it may. No I/O, no threads, no clock: all it needs is given.
+
+The estimate lets the line go on as the workers report it: answers under way end when others of their length
+have ended, a place that becomes free goes to the next in line, and that answer takes as long as the last
+ones did. Ends are counted as likelihoods rather than at their mean: of sixteen answers that take a minute on
+average the first ends after seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from statistics import fmean
+
+from .messages import Job, Waiting, WorkerReport
+
+PROMPT_SHARE = 0.1  # reading a token of a prompt costs this part of writing one of an answer
+POINTS = 8  # ends that stand for the lengths an answer may have
+LENGTHS = (25, 75, 150, 250, 400, 700)  # before workers have written enough to tell
+ENOUGH = 8
+LIKELY = 0.5  # a place counts as free once it is more likely than not
+
+REOPEN = 0.7  # of the longest wait: where those who were refused are let in again
+SOONEST_RETRY, LATEST_RETRY = 5, 300  # seconds
+
+
+def expected_output(workers: Iterable[WorkerReport]) -> float:
+    """Tokens of an answer, as the last ones were."""
+    return fmean(_lengths(workers))
+
+
+def expected_waits(line: Sequence[Waiting], workers: Sequence[WorkerReport]) -> list[float | None]:
+    """For each in ``line``, in order, the seconds until a worker takes it; None while nobody can tell.
+
+    What comes later and goes first is not foreseen. O((line + answers) log).
+    """
+    ready = [worker for worker in workers if worker.state == "ready"]
+    rate = _rate(ready)
+    free, lengths = float(sum(max(0, worker.free_slots) for worker in ready)), _lengths(ready)
+    ends = _ends(ready, lengths)
+    waits: list[float | None] = []
+    now = 0.0
+    for job in line:
+        while free < LIKELY and ends:
+            now, share = heappop(ends)
+            free += share
+        if free < LIKELY:  # there are no places at all
+            return [None] * len(line)
+        waits.append(_seconds(now, rate))
+        free -= 1
+        for tokens in _spread(lengths, 0, job.max_tokens):
+            heappush(ends, (now + tokens + job.prompt_tokens * PROMPT_SHARE, 1 / POINTS))
+    return waits
+
+
+def _seconds(tokens: float, rate: float) -> float | None:
+    """Until each answer under way is ``tokens`` longer."""
+    if tokens == 0:
+        return 0.0
+    return tokens / rate if rate else None
+
+
+def _rate(workers: Sequence[WorkerReport]) -> float:
+    """Tokens a second of one answer, on average over the places there are."""
+    known = [(worker.rate, worker.free_slots + len(worker.answers)) for worker in workers if worker.rate]
+    places = sum(slots for _, slots in known)
+    return sum(rate * slots for rate, slots in known) / places if places else 0.0
+
+
+def _lengths(workers: Iterable[WorkerReport]) -> list[int]:
+    known = [length for worker in workers for length in worker.lengths]
+    return sorted(known if len(known) >= ENOUGH else [*known, *LENGTHS])
+
+
+def _ends(workers: Sequence[WorkerReport], lengths: Sequence[int]) -> list[tuple[float, float]]:
+    """When answers under way may end, in tokens from now, and how likely each is."""
+    answers = (answer for worker in workers for answer in worker.answers)
+    ends = [(tokens, 1 / POINTS) for written, most in answers for tokens in _spread(lengths, written, most)]
+    heapify(ends)
+    return ends
+
+
+def _spread(lengths: Sequence[int], written: int, most: int) -> list[float]:
+    """``POINTS`` equally likely numbers of tokens to come after ``written``; ``lengths`` are sorted."""
+    longer = bisect_right(lengths, written)
+    rest = len(lengths) - longer
+    if not rest:  # longer than any before it: nobody knows, but not for ever
+        return [float(max(0, min(written // 4 + 1, most - written)))] * POINTS
+    picked = (lengths[longer + (2 * point + 1) * rest // (2 * POINTS)] for point in range(POINTS))
+    return [float(max(0, min(length, most) - written)) for length in picked]
+
+
+def fits(least_tokens: int, workers: Iterable[WorkerReport]) -> bool:
+    """Whether a prompt of at least so many tokens can fit any worker's context and KV cache."""
+    contexts = [worker.context_length for worker in workers]
+    return not contexts or 0 in contexts or least_tokens < max(contexts)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``wait`` is expected, in seconds, None when nobody can tell; ``retry_after`` says when to ask again."""
+
+    accepted: bool
+    wait: float | None
+    retry_after: int = 0
+
+
+class Admission:
+    """Who may join the line. One per process: it remembers whom it has refused.
+
+    A wait over the plan's longest refuses; from then on all are refused until the wait is below ``REOPEN`` of
+    it, so that it does not turn at every answer. A wait that others cause is the plan's, and refuses its tenants
+    alike; one that a tenant's own waiting jobs cause is the tenant's alone.
+    """
+
+    def __init__(self, most_waiting: int) -> None:
+        self._most_waiting = most_waiting
+        self._closed: set[str] = set()
+
+    def decide(
+        self, job: Job, plan: str, longest_wait: float, line: Sequence[Waiting], workers: Sequence[WorkerReport]
+    ) -> Verdict:
+        """``line`` has ``job`` in it where it would stand (``Transport.line(also=job)``)."""
+        place = next(place for place, waiting in enumerate(line) if waiting.id == job.id)
+        wait = expected_waits(line[: place + 1], workers)[-1]
+        if len(line) > self._most_waiting:
+            return Verdict(False, wait, _retry_after(wait or 0.0, 0.0))
+        crowd = any(waiting.tenant == job.tenant for waiting in line if waiting.id != job.id)
+        if wait is not None and self.refuses(f"tenant:{job.tenant}" if crowd else f"plan:{plan}", wait, longest_wait):
+            return Verdict(False, wait, _retry_after(wait, longest_wait))
+        return Verdict(True, wait)
+
+    def refuses(self, group: str, wait: float, longest_wait: float) -> bool:
+        """Whether ``group`` is shut out, after a look at its wait. Of two with the same wait and history, the one
+        with the longer ``longest_wait`` is never refused alone.
+        """
+        if wait > longest_wait:
+            self._closed.add(group)
+        elif wait < REOPEN * longest_wait or not wait:
+            self._closed.discard(group)
+        return group in self._closed
+
+
+def _retry_after(wait: float, longest_wait: float) -> int:
+    """When the wait will have run down, if nobody else comes."""
+    return min(LATEST_RETRY, max(SOONEST_RETRY, math.ceil(wait - REOPEN * longest_wait)))
