@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .errors import TransportUnavailable
 from .messages import Claim, Event, Renewal, WorkerReport
@@ -34,6 +34,7 @@ class Link:
         self._claims: list[Claim] = []
         self._cancelled: frozenset[str] = frozenset()
         self._lost: set[str] = set()
+        self._returned: set[str] = set()
         self._free = (0, 0)  # slots and KV tokens, as of the last beat
         self._busy = False
         self._report: WorkerReport | None = None
@@ -44,10 +45,11 @@ class Link:
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
-        """Send what is left, and end the thread."""
+    def close(self, unfinished: Iterable[str] = ()) -> None:
+        """Send what is left, hand back ``unfinished`` jobs and claims that nobody took, and end the thread."""
         with self._changed:
             self._closing = True
+            self._returned.update(unfinished)
             self._changed.notify()
         self._thread.join(IDLE_SECONDS * 4)
 
@@ -60,10 +62,17 @@ class Link:
             self._busy = busy or bool(self._claims)
             self._report = report or self._report
 
-    def publish(self, generation: str, events: Iterable[Event]) -> None:
-        """Leave events for the next exchange."""
+    def publish(self, events: Mapping[str, Iterable[Event]]) -> None:
+        """Leave events by generation for the next exchange."""
         with self._changed:
-            self._outbox.setdefault(generation, []).extend(events)
+            for generation, run in events.items():
+                self._outbox.setdefault(generation, []).extend(run)
+            self._changed.notify()
+
+    def hand_back(self, generations: Iterable[str]) -> None:
+        """Leave jobs that another worker is to go on with, after the events already left here."""
+        with self._changed:
+            self._returned.update(generations)
             self._changed.notify()
 
     def take(self, wait: float = 0.0) -> tuple[list[Claim], Renewal]:
@@ -103,6 +112,10 @@ class Link:
             if self._busy and not self._outbox and not self._closing:
                 self._changed.wait(BUSY_SECONDS)
             outbox, self._outbox = self._outbox, {}
+            if self._closing:
+                self._returned.update(claim.job.id for claim in self._claims)
+                self._claims = []
+            returned, self._returned = self._returned, set()
             report, self._report = self._report, None
             alive = time.monotonic() - self._beat < HANG_SECONDS
             waiting = sum(claim.job.prompt_tokens for claim in self._claims)
@@ -110,6 +123,8 @@ class Link:
             idle, closing = not self._busy and not outbox, self._closing
         if outbox:
             self._send(outbox)
+        if returned:
+            self._return(returned)
         if closing:
             return not self._outbox
         if alive:
@@ -126,6 +141,14 @@ class Link:
             with self._changed:  # keep them, in front of what has come since
                 for generation, events in outbox.items():
                     self._outbox[generation] = events + self._outbox.get(generation, [])
+            raise
+
+    def _return(self, generations: set[str]) -> None:
+        try:
+            self._transport.hand_back(self._worker, generations)
+        except TransportUnavailable:
+            with self._changed:  # renewing would hold them for a worker that does not write them
+                self._returned |= generations
             raise
 
     def _renew(self, report: WorkerReport | None) -> None:

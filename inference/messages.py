@@ -71,8 +71,10 @@ class Job:
 class Claim:
     """A job handed to a worker, with what an earlier worker already published of it.
 
-    ``counter`` is the service its tenant had received when it was claimed (``fairness``): of the jobs in a
-    band, the one with the highest gives way first.
+    ``text`` and ``tokens`` are the published text and its length; ``token_ids`` are those of its tokens whose
+    ids are known, all of them unless an engine wrote it that tells none (``Text``). ``counter`` is the service
+    its tenant had received when it was claimed (``fairness``): of the jobs in a band, the one with the highest
+    gives way first.
     """
 
     job: Job
@@ -80,6 +82,8 @@ class Claim:
     next_seq: int = 1
     attempt: int = 1
     counter: float = 0.0
+    text: str = ""
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +103,29 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """More of the answer. Concatenating ``text`` over the log gives the answer exactly."""
+    """More of the answer. Concatenating ``text`` over the log gives the answer exactly.
+
+    ``without_ids`` more tokens are in it than ``token_ids`` names: an engine behind an API tells text alone,
+    and how many tokens that was, or about how many. ``tokens`` is what a tenant is charged for.
+    """
 
     seq: int
     text: str
     token_ids: tuple[int, ...] = ()
+    without_ids: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return len(self.token_ids) + self.without_ids
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The last event. ``error_*`` are set when ``reason`` is ``failed``; the message is safe to show.
 
-    ``cached_tokens`` of the prompt were found in the prefix cache.
+    ``cached_tokens`` of the prompt were found in the prefix cache. ``prompt_tokens`` is set when the prompt's
+    length was known at the end only; ``Started`` then had an estimate. ``approximate``: the engine never told
+    how many tokens there were, and ``output_tokens`` counts the pieces that they came in.
     """
 
     seq: int
@@ -122,6 +137,8 @@ class Ended:
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
     at: float = 0.0
+    prompt_tokens: int = 0
+    approximate: bool = False
 
 
 Event = Started | Text | Ended
@@ -154,10 +171,14 @@ class WorkerReport:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The answer to a heartbeat: which of the worker's jobs to stop, and which it has lost."""
+    """The answer to a heartbeat: which of the worker's jobs to stop, and which it has lost.
+
+    ``forgotten``: the transport has lost its memory since the last one; it is to be told of every job again.
+    """
 
     cancelled: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +202,18 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
+    """``since`` is when the transport's memory began: what it was told before, it has forgotten (0: nothing).
+
+    ``sticky_hits`` jobs went to the worker that had their conversation's keys and values, ``sticky_misses`` of
+    those that could have did not.
+    """
+
     workers: tuple[WorkerReport, ...] = ()
     waiting: int = 0
     running: int = 0
+    since: float = 0.0
+    sticky_hits: int = 0
+    sticky_misses: int = 0
 
 
 _EVENTS: dict[str, type[Started] | type[Text] | type[Ended]] = {
@@ -220,6 +250,18 @@ def decode_job(raw: bytes | str) -> Job:
     sampling = fields.pop("sampling")
     sampling["stop"] = tuple(sampling["stop"])
     return Job(messages=messages, sampling=Sampling(**sampling), **fields)
+
+
+def encode_report(report: WorkerReport) -> bytes:
+    return orjson.dumps({"v": VERSION, "report": report})
+
+
+def decode_report(raw: bytes | str) -> WorkerReport:
+    """Inverse of ``encode_report``. Raises ``ValueError`` for another version."""
+    fields = _checked(raw)["report"]
+    fields["answers"] = tuple((written, most) for written, most in fields["answers"])
+    fields["lengths"] = tuple(fields["lengths"])
+    return WorkerReport(**fields)
 
 
 def _checked(raw: bytes | str) -> dict[str, Any]:

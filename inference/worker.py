@@ -280,7 +280,7 @@ class Worker:
                 at=time.time(),
             )
         )
-        self._link.publish(generation, events)
+        self._link.publish({generation: events})
 
     def _flush(self) -> None:
         """Publish the window's events of every job, once the window is over."""
@@ -290,7 +290,7 @@ class Worker:
         for generation, job in self._running.items():
             if events := job.take_events():
                 self._flushed = now
-                self._link.publish(generation, events)
+                self._link.publish({generation: events})
 
 
 def _seed(job_id: str) -> int:

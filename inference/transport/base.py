@@ -7,7 +7,7 @@ transport cannot be reached, and has then done nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from ..messages import Claim, Event, Job, Position, Renewal, Stats, Waiting, WorkerReport
@@ -54,12 +54,36 @@ class Transport(Protocol):
     def claim(self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0) -> list[Claim]:
         """Up to ``free_slots`` jobs that fit ``free_kv_tokens``, fairest first, under a lease.
 
-        Waits up to ``wait`` seconds for the first one. A job whose worker lost its lease comes with
-        the tokens it published; one that lost two workers fails with ``worker_lost`` instead.
+        Waits up to ``wait`` seconds for the first one. A job whose worker lost its lease, or handed it back,
+        comes with what was published of it (``Claim.text``, ``tokens``, ``token_ids``); one that lost two
+        workers fails with ``worker_lost`` instead.
         """
 
-    def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> None:
-        """Append events to the logs of jobs this worker holds; those of a lost lease are dropped."""
+    def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
+        """Append events to the logs of jobs this worker holds; those that are there already are left out.
+
+        Returns the jobs of which nothing was appended: their lease is lost, or the transport has forgotten
+        them. ``restore`` tells which.
+        """
+
+    def restore(self, worker: str, claim: Claim, events: Sequence[Event]) -> bool:
+        """Tell a transport that has forgotten a job about it again, with its whole log so far.
+
+        True when the worker holds the job (again), or its end is now in the log; False when it has lost it.
+        """
 
     def renew(self, worker: str, report: WorkerReport | None = None) -> Renewal:
         """Extend the worker's leases. Returns which of its jobs to stop and which it has lost."""
+
+    def news(self, worker: str) -> bool:
+        """Whether a renewal or a claim could bring something new since this was last asked; True when in doubt.
+
+        Asks nobody: a worker may call it as often as it likes, and need not renew or claim in between.
+        """
+
+    def hand_back(self, worker: str, generations: Collection[str]) -> None:
+        """Give jobs back, with what was published of them, to whoever claims next: the worker is about to end.
+
+        They go to the head of their tenants' lines at once, and the claim is not counted as one that lost a
+        worker. A job that was cancelled meanwhile ends. Those the worker does not hold are left alone.
+        """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from multiprocessing.managers import BaseManager
 from pathlib import Path
 from typing import Any
@@ -99,12 +99,23 @@ class LocalTransport:
         claims: list[Claim] = self._call("claim", worker, free_slots, free_kv_tokens, wait)
         return claims
 
-    def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> None:
-        self._call("publish", worker, dict(events))
+    def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
+        refused: frozenset[str] = self._call("publish", worker, dict(events))
+        return refused
+
+    def restore(self, worker: str, claim: Claim, events: Sequence[Event]) -> bool:
+        held: bool = self._call("restore", worker, claim, list(events))
+        return held
 
     def renew(self, worker: str, report: WorkerReport | None = None) -> Renewal:
         renewal: Renewal = self._call("renew", worker, report)
         return renewal
+
+    def news(self, worker: str) -> bool:
+        return True
+
+    def hand_back(self, worker: str, generations: Collection[str]) -> None:
+        self._call("hand_back", worker, tuple(generations))
 
     def hint(self, group: str, message: dict[str, Any]) -> None:
         """Hand a wake-up hint to the process that holds the sockets."""

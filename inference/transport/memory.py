@@ -10,7 +10,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import UnknownGeneration
@@ -165,16 +165,23 @@ class MemoryTransport:
                 claims = self._claim_now(worker, free_slots, free_kv_tokens)
             return claims
 
-    def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> None:
+    def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
         with self._lock:
             woken: list[Reader] = []
             taken: dict[str, Sequence[Event]] = {}
             for generation in events.keys() & self._held.get(worker, set()):
-                taken[generation] = events[generation]
-                woken.extend(self._append(self._logs[generation], events[generation]))
+                log = self._logs[generation]
+                taken[generation] = [event for event in events[generation] if event.seq > len(log.events)]
+                woken.extend(self._append(log, taken[generation]))
             if self._journal is not None:
                 self._journal.append(taken)
         _wake(woken)
+        return frozenset(events.keys() - taken.keys())
+
+    def restore(self, worker: str, claim: Claim, events: Sequence[Event]) -> bool:
+        """This one forgets nothing: a job that the worker does not hold is lost."""
+        with self._lock:
+            return claim.job.id in self._held.get(worker, set())
 
     def renew(self, worker: str, report: WorkerReport | None = None) -> Renewal:
         with self._lock:
@@ -185,6 +192,18 @@ class MemoryTransport:
                 self._logs[generation].lease_ends = self._clock() + self._lease
             cancelled = frozenset(generation for generation in held if self._logs[generation].cancelled)
             return Renewal(cancelled, lost=frozenset(self._lost.pop(worker, ())))
+
+    def news(self, worker: str) -> bool:
+        return True
+
+    def hand_back(self, worker: str, generations: Collection[str]) -> None:
+        with self._work:
+            held = self._held.get(worker, set())
+            for generation in held & set(generations):
+                held.discard(generation)
+                self._logs[generation].attempts -= 1
+                self._hand_over(self._logs[generation])
+            self._work.notify_all()
 
     # Inside the lock
 
@@ -211,8 +230,16 @@ class MemoryTransport:
         log.holder, log.lease_ends = worker, self._clock() + self._lease
         log.attempts += 1
         self._held.setdefault(worker, set()).add(log.job.id)
-        token_ids = tuple(t for event in log.events if isinstance(event, Text) for t in event.token_ids)
-        return Claim(log.job, token_ids, len(log.events) + 1, log.attempts, self._queue.served)
+        written = [event for event in log.events if isinstance(event, Text)]
+        return Claim(
+            log.job,
+            token_ids=tuple(token for event in written for token in event.token_ids),
+            next_seq=len(log.events) + 1,
+            attempt=log.attempts,
+            counter=self._queue.served,
+            text="".join(event.text for event in written),
+            tokens=log_tokens(written),
+        )
 
     def _expire_leases(self) -> None:
         now = self._clock()
@@ -255,7 +282,7 @@ class MemoryTransport:
         for event in events:
             log.events.append(event)
             if isinstance(event, Text):
-                self._queue.charge(log.job, output_tokens=len(event.token_ids))
+                self._queue.charge(log.job, output_tokens=event.tokens)
             elif isinstance(event, Ended):
                 log.ended_at = self._clock()
                 self._held.get(log.holder, set()).discard(log.job.id)
@@ -290,7 +317,7 @@ class MemoryTransport:
 
 def log_tokens(events: Sequence[Event]) -> int:
     """Answer tokens in a log so far."""
-    return sum(len(event.token_ids) for event in events if isinstance(event, Text))
+    return sum(event.tokens for event in events if isinstance(event, Text))
 
 
 def _wake(readers: Sequence[Reader] | set[Reader]) -> None:

@@ -198,6 +198,57 @@ def test_a_lost_lease_hands_the_job_with_its_tokens_to_the_next_worker(transport
     clock.now += 2
     (claim,) = transport.claim("second", 1, 100)
     assert (claim.token_ids, claim.next_seq, claim.attempt) == ((7, 8, 9), 4, 2)
+    assert (claim.text, claim.tokens) == ("abc", 3)
+
+
+def test_a_job_handed_back_goes_to_the_next_worker_at_once_and_first(transport, job):
+    for name in ("g", "later"):
+        transport.submit(job(name))
+    transport.claim("first", 1, 100)
+    transport.publish("first", {"g": [STARTED, Text(2, "ab", (7, 8)), Text(3, "c", (), 2)]})
+    transport.hand_back("first", ["g"])
+    (claim,) = transport.claim("second", 1, 100)
+    assert (claim.job.id, claim.text, claim.tokens, claim.token_ids) == ("g", "abc", 4, (7, 8))
+    assert (claim.next_seq, claim.attempt) == (4, 1), "a worker that ends in order was not lost"
+    transport.publish("first", {"g": [Text(4, "ghost", (1,))]})
+    assert len(transport.log("g")) == 3
+    assert transport.renew("first").lost == frozenset()
+
+
+def test_a_job_is_handed_back_as_often_as_workers_end_and_still_not_lost(transport, job):
+    transport.submit(job("g"))
+    for worker in ("one", "two", "three"):
+        assert claim_ids(transport, worker) == ["g"]
+        transport.hand_back(worker, ["g"])
+    assert transport.position("g") == Position(1, 1)
+    assert transport.stats().running == 0
+
+
+def test_a_cancelled_job_that_is_handed_back_ends(transport, job):
+    transport.submit(job("g"))
+    claim_ids(transport)
+    transport.publish("w", {"g": [STARTED, Text(2, "a", (1,))]})
+    transport.cancel("g")
+    transport.hand_back("w", ["g"])
+    end = transport.log("g")[-1]
+    assert (end.seq, end.reason, end.output_tokens) == (3, "cancelled", 1)
+    assert claim_ids(transport, "other") == []
+
+
+def test_only_the_holder_hands_a_job_back(transport, job):
+    transport.submit(job("g"))
+    claim_ids(transport, "holder")
+    transport.hand_back("other", ["g", "nobody"])
+    assert claim_ids(transport, "other") == []
+    assert transport.stats().running == 1
+
+
+def test_tokens_without_ids_are_charged_as_the_others_are(transport, job):
+    for name, tenant in (("a0", "a"), ("b0", "b"), ("a1", "a"), ("b1", "b")):
+        transport.submit(job(name, tenant))
+    transport.claim("w", 2, 1000)
+    transport.publish("w", {"a0": [STARTED, Text(2, "x", (), 50)], "b0": [STARTED, Text(2, "x", (1, 2))]})
+    assert claim_ids(transport) == ["b1", "a1"]
 
 
 def test_what_a_worker_publishes_after_its_lease_was_lost_is_dropped(transport, job, clock):

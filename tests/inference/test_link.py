@@ -47,12 +47,12 @@ def test_a_job_and_its_first_token_do_not_wait_for_a_heartbeat(transport, link, 
     began = time.monotonic()
     submit(transport, "g", after=0.05)
     (claim,), _ = link.take(5.0)
-    link.publish("g", [Started(1, "w", "m", "r", 5), Text(2, "a", (1,))])
+    link.publish({"g": [Started(1, "w", "m", "r", 5), Text(2, "a", (1,))]})
     wait_until(lambda: len(transport.log("g")) == 2)
     assert claim.job.id == "g"
     assert time.monotonic() - began < 2.0
     link.beat(4, 100, busy=False)
-    link.publish("g", [Ended(3, "stop", 1)])
+    link.publish({"g": [Ended(3, "stop", 1)]})
     wait_until(lambda: len(transport.log("g")) == 3)
     submit(transport, "h")
     link.take(5.0)
@@ -113,9 +113,9 @@ def test_events_survive_a_transport_that_is_away_for_a_while(monkeypatch):
     submit(transport, "g")
     link.beat(4, 100, busy=False)
     link.take(5.0)
-    link.publish("g", [Started(1, "w", "m", "r", 5)])
-    link.publish("g", [Text(2, "a", (1,))])
-    link.publish("g", [Ended(3, "stop", 1)])
+    link.publish({"g": [Started(1, "w", "m", "r", 5)]})
+    link.publish({"g": [Text(2, "a", (1,))]})
+    link.publish({"g": [Ended(3, "stop", 1)]})
     wait_until(lambda: len(transport.log("g")) == 3)
     assert [event.seq for event in transport.log("g")] == [1, 2, 3]
     link.close()
@@ -127,6 +127,52 @@ def test_closing_sends_what_is_left(transport):
     submit(transport, "g")
     link.beat(4, 100, busy=False)
     link.take(5.0)
-    link.publish("g", [Ended(1, "stop")])
+    link.publish({"g": [Ended(1, "stop")]})
     link.close()
     assert transport.log("g") == [Ended(1, "stop")]
+
+
+def test_what_is_handed_back_goes_after_what_was_written_of_it(transport, link):
+    submit(transport, "g")
+    link.beat(4, 100, busy=False)
+    link.take(5.0)
+    link.beat(0, 0, busy=False)
+    link.publish({"g": [Started(1, "w", "m", "r", 5), Text(2, "a", (1,))]})
+    link.hand_back(["g"])
+    wait_until(lambda: transport.position("g"))
+    (claim,) = transport.claim("other", 1, 100)
+    assert (claim.text, claim.next_seq) == ("a", 3)
+
+
+def test_a_link_that_closes_keeps_no_job_to_itself(transport):
+    link = Link(transport, "w")
+    link.start()
+    for name in ("taken", "waiting"):
+        submit(transport, name)
+    link.beat(4, 100, busy=False)
+    wait_until(lambda: transport.stats().running == 2)
+    link.close(["taken"])
+    assert (transport.stats().running, transport.stats().waiting) == (0, 2)
+
+
+def test_a_transport_that_is_away_gets_what_is_handed_back_later(monkeypatch):
+    monkeypatch.setattr(link_module, "RETRY_SECONDS", 0.01)
+    transport = MemoryTransport()
+    away, hand_back = [], transport.hand_back
+
+    def flaky(worker, generations):
+        away.append(1)
+        if len(away) <= 3:
+            raise TransportUnavailable("nobody there")
+        hand_back(worker, generations)
+
+    transport.hand_back = flaky
+    link = Link(transport, "w")
+    link.start()
+    submit(transport, "g")
+    link.beat(4, 100, busy=False)
+    link.take(5.0)
+    link.beat(0, 0, busy=False)
+    link.hand_back(["g"])
+    wait_until(lambda: transport.position("g"))
+    link.close()

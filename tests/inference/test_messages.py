@@ -24,7 +24,9 @@ from inference.messages import (
     [
         Started(1, "w", "m", "r", 12, 2, 42, {"temperature": 0.5}, 7.25),
         Text(2, "naïve 🦊\n", (1, 2)),
+        Text(2, "from an API", (), 3),
         Ended(3, "failed", 5, 4, "engine_error", "It failed.", 0.1, 0.2, 8.5),
+        Ended(3, "stop", 5, prompt_tokens=40, approximate=True),
     ],
 )
 def test_events_survive_the_crossing(event):
