@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 
 from .messages import Job, Waiting
@@ -40,6 +40,13 @@ class FairQueue:
     def served(self) -> float:
         """The counter at which the job popped last was served, before it was charged."""
         return self._served
+
+    def restore(self, jobs: Iterable[Job], counters: Mapping[str, float], served: float) -> None:
+        """Make this the queue that another was: its jobs, each tenant's in order, its counters and ``served``."""
+        for job in jobs:
+            self._waiting.setdefault(job.band, {}).setdefault(job.tenant, deque()).append(job)
+        self._counters.update(counters)
+        self._served = served
 
     def push(self, job: Job, *, first: bool = False) -> None:
         """Add a job; ``first`` puts one whose worker was lost back at the head of its tenant's line."""

@@ -3,5 +3,6 @@
 from .base import Transport
 from .local import LocalTransport, serve_local
 from .memory import MemoryTransport
+from .redis import RedisTransport
 
-__all__ = ["LocalTransport", "MemoryTransport", "Transport", "serve_local"]
+__all__ = ["LocalTransport", "MemoryTransport", "RedisTransport", "Transport", "serve_local"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
+import uuid
 from collections.abc import Iterator
 
 import pytest
+import redis
 
-from inference.transport import LocalTransport, MemoryTransport, serve_local
+from inference.transport import LocalTransport, MemoryTransport, RedisTransport, Transport, serve_local
 
 
 class Clock:
@@ -25,10 +28,11 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "local"])
-def transport(
-    request: pytest.FixtureRequest, clock: Clock, tmp_path_factory
-) -> Iterator[MemoryTransport | LocalTransport]:
+@pytest.fixture(params=["memory", "local", "redis"])
+def transport(request: pytest.FixtureRequest, clock: Clock, tmp_path_factory) -> Iterator[Transport]:
+    if request.param == "redis":
+        yield from redis_transport(lease=15, heartbeat=10, retention=60, clock=clock)
+        return
     memory = MemoryTransport(lease=15, heartbeat=10, retention=60, clock=clock)
     if request.param == "memory":
         yield memory
@@ -36,6 +40,17 @@ def transport(
     path = tmp_path_factory.mktemp("t") / "s"
     serve_local(path, b"key", memory, lambda group, message: None)
     yield LocalTransport(path, b"key")
+
+
+def redis_transport(**settings) -> Iterator[RedisTransport]:
+    """On the tests' server, under a prefix of its own, empty before and after."""
+    prefix = f"{{test-{uuid.uuid4().hex[:8]}}}:"
+    transport = RedisTransport(os.environ["REDIS_URL"], prefix=prefix, line_age=0, **settings)
+    yield transport
+    transport.close()
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        if keys := client.keys(prefix + "*"):
+            client.delete(*keys)
 
 
 @pytest.fixture

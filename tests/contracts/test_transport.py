@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -268,6 +269,35 @@ def test_a_job_that_lost_two_workers_fails(transport, job, clock):
     assert claim_ids(transport, "third") == []
     (end,) = transport.log("g")
     assert (end.reason, end.error_code) == ("failed", "worker_lost")
+
+
+def test_events_that_come_twice_are_kept_once(transport, job):
+    transport.submit(job("g"))
+    claim_ids(transport)
+    assert transport.publish("w", {"g": [STARTED, Text(2, "a", (1,))]}) == frozenset()
+    assert transport.publish("w", {"g": [STARTED, Text(2, "a", (1,)), Text(3, "b", (2,))]}) == frozenset()
+    assert transport.log("g") == [STARTED, Text(2, "a", (1,)), Text(3, "b", (2,))]
+
+
+def test_publishing_tells_which_jobs_the_worker_does_not_hold(transport, job):
+    for name in ("g", "h"):
+        transport.submit(job(name))
+    claims = transport.claim("w", 1, 100)
+    assert transport.publish("w", {name: [STARTED] for name in ("g", "h", "nobody")}) == {"h", "nobody"}
+    assert (transport.log("g"), transport.log("h")) == ([STARTED], [])
+    assert transport.restore("w", claims[0], [STARTED])
+    assert not transport.restore("other", claims[0], [STARTED, Text(2, "ghost", (1,))])
+    assert transport.log("g") == [STARTED]
+
+
+def test_a_worker_hears_of_news(transport, job):
+    transport.submit(job("g"))
+    assert transport.news("w")
+    transport.submit(job("h"))
+    deadline = time.monotonic() + 2
+    while not transport.news("w"):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_stats_count_jobs_and_know_living_workers_only(transport, job, clock):

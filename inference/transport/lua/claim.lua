@@ -1,0 +1,111 @@
+-- ARGV: time, worker, number of this request, free slots, free KV tokens.
+-- Returns the seconds after which a job kept for another worker may be had ('' for none), then for each claim
+-- the job, its attempt, its tenant's counter and the log's entries.
+-- A request that is repeated, its answer having been lost, gets the same answer.
+local WINDOW = 8 -- tenants, and jobs of each, looked at when those in front are kept for another worker
+local worker, number, slots, kv_tokens = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local held, claimed = key('held', worker), key('claimed', worker)
+local kept
+
+local function expire_leases()
+  for _, gone in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. exact(NOW))) do
+    call('ZREM', LEASES, gone)
+    for _, id in ipairs(call('SMEMBERS', key('held', gone))) do
+      forget_holder(id, gone)
+      call('SADD', key('lost', gone), id)
+      call('EXPIRE', key('lost', gone), 3600)
+      hand_over(id)
+    end
+    wake(gone)
+  end
+end
+
+-- Tenants in the highest band this worker can serve, lowest counter first: {counter, entry, lane}.
+local function waiting_tenants()
+  local model, band, tenants = call('HGET', key('models'), worker), nil, {}
+  for _, lane in ipairs(call('ZRANGE', LANES, 0, -1)) do
+    local lane_band, lane_model = string.match(lane, '^([^:]+):(.*)$')
+    if band and lane_band ~= band then break end
+    if not model or lane_model == model or lane_model == '' then
+      band = lane_band
+      local found = call('ZRANGE', key('lane', lane), 0, WINDOW - 1, 'WITHSCORES')
+      for n = 1, #found, 2 do
+        tenants[#tenants + 1] = { tonumber(found[n + 1]), found[n], lane }
+      end
+    end
+  end
+  table.sort(tenants, function(a, b)
+    if a[1] ~= b[1] then return a[1] < b[1] end
+    return a[2] < b[2]
+  end)
+  return tenants
+end
+
+-- Delay scheduling: a conversation's next turn waits a moment for the worker that has its keys and values.
+local function kept_for_another(id)
+  local job = call('HMGET', key('job', id), 'prefers', 'prefers_until')
+  if not job[1] or job[1] == worker then return false end
+  local left = tonumber(job[2]) - NOW
+  if left <= 0 then return false end
+  kept = math.min(kept or left, left)
+  return true
+end
+
+-- The next job for this worker, as its place, tenant and lane.
+local function choose()
+  for _, entry in ipairs(waiting_tenants()) do
+    local tenant, lane = string.match(entry[2], '^[^:]+:(.*)$'), entry[3]
+    for _, text in ipairs(call('ZRANGE', key('line', lane, tenant), 0, WINDOW - 1)) do
+      local place = read_place(text)
+      if not kept_for_another(place.id) then return place, tenant end
+    end
+  end
+end
+
+local function count_sticky(id, conversation)
+  if conversation == '' then return end
+  local preferred = call('HGET', key('job', id), 'prefers')
+  if preferred then call('HINCRBY', STATE, preferred == worker and 'sticky_hits' or 'sticky_misses', 1) end
+  call('HDEL', key('job', id), 'prefers', 'prefers_until')
+  call('SET', key('sticky', conversation), worker, 'EX', 3600)
+end
+
+local function lend(id)
+  local job = call('HMGET', key('job', id), 'job', 'conversation')
+  hold(id, worker)
+  count_sticky(id, job[2])
+  local attempt = call('HINCRBY', key('job', id), 'attempts', 1)
+  call('HSET', key('job', id), 'counter', exact(served()))
+  call('SADD', claimed, id)
+  return attempt
+end
+
+local function describe(id)
+  local job = call('HMGET', key('job', id), 'job', 'attempts', 'counter')
+  return { job[1], tonumber(job[2]), job[3], entries(id, 0) }
+end
+
+expire_leases()
+local claims = {}
+if call('HGET', key('requests'), worker) == number then
+  for _, id in ipairs(call('SMEMBERS', claimed)) do
+    if call('SISMEMBER', held, id) == 1 then claims[#claims + 1] = describe(id) end
+  end
+else
+  call('HSET', key('requests'), worker, number)
+  call('DEL', claimed)
+end
+while #claims < slots do
+  local place, tenant = choose()
+  -- A worker that holds nothing takes any job: what can never fit, its engine refuses by name.
+  if not place or (place.prompt > kv_tokens and call('EXISTS', held) == 1) then break end
+  kv_tokens = kv_tokens - place.prompt
+  unqueue(place.id)
+  call('HSET', STATE, 'served', exact(counter(tenant)))
+  charge(tenant, place.prompt * PROMPT_COST / place.weight)
+  lend(place.id)
+  claims[#claims + 1] = describe(place.id)
+end
+send_outbox()
+table.insert(claims, 1, kept and exact(kept) or '')
+return claims

@@ -1,0 +1,19 @@
+-- ARGV: time, worker, its model, its report ('' for none). Returns the jobs to stop, those lost, and since().
+local worker = ARGV[2]
+if call('EXISTS', key('held', worker)) == 1 then call('ZADD', LEASES, exact(NOW + LEASE), worker) end
+if ARGV[4] ~= '' then
+  call('HSET', key('models'), worker, ARGV[3])
+  call('HSET', key('reports'), worker, ARGV[4])
+  call('ZADD', key('seen'), exact(NOW), worker)
+  call('ZADD', LEASES, exact(NOW + LEASE), worker)
+  for _, gone in ipairs(call('ZRANGEBYSCORE', key('seen'), '-inf', exact(NOW - 3600))) do
+    for _, name in ipairs({ 'models', 'reports', 'requests' }) do
+      call('HDEL', key(name), gone)
+    end
+    call('ZREM', key('seen'), gone)
+    call('DEL', key('claimed', gone))
+  end
+end
+local lost = call('SMEMBERS', key('lost', worker))
+call('DEL', key('lost', worker))
+return { call('SMEMBERS', key('cancels', worker)), lost, since() }

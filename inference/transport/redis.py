@@ -1,0 +1,171 @@
+"""The transport of many processes: queue, leases and token logs in Redis or Valkey, each verb one script.
+
+Every process has a few connections, whatever it serves: a pool for short questions, one subscription for
+its readers (``redis_readers``) and, in a worker, one for news (``redis_news``). All of them come back by
+themselves. The keys are described in docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..messages import (
+    Claim,
+    Ended,
+    Event,
+    Job,
+    Position,
+    Renewal,
+    Stats,
+    Text,
+    Waiting,
+    WorkerReport,
+    decode_job,
+    decode_report,
+    encode_event,
+    encode_job,
+    encode_report,
+)
+from .redis_line import Line, place
+from .redis_news import News
+from .redis_readers import Readers, read_entries, read_log
+from .redis_scripts import Scripts, Settings
+
+
+class RedisTransport:
+    """See ``base.Transport``. ``settings`` as in ``redis_scripts.Settings``; places in line are ``line_age``
+    seconds old at most, so that a thousand waiting people ask the server once.
+    """
+
+    def __init__(self, url: str, *, line_age: float = 0.5, **settings: Any) -> None:
+        self._settings = Settings(url, **settings)
+        self._scripts = Scripts(self._settings)
+        self._news = News(self._settings)
+        self._line = Line(self._scripts, line_age)
+        self._readers: WeakKeyDictionary[asyncio.AbstractEventLoop, Readers] = WeakKeyDictionary()
+        self._claim_numbers: dict[str, str] = {}
+        self._since: dict[str, bytes] = {}
+
+    def close(self) -> None:
+        """End the threads and connections of this process."""
+        self._news.close()
+        self._scripts.close()
+
+    # For whoever asks
+
+    def submit(self, job: Job) -> None:
+        self._scripts.run("submit", *_job_fields(job))
+
+    def cancel(self, generation: str) -> None:
+        self._scripts.run("cancel", generation)
+
+    def position(self, generation: str) -> Position | None:
+        return self._line.position(generation)
+
+    def line(self, output_tokens: float = 0.0, also: Job | None = None) -> list[Waiting]:
+        return self._line.read(output_tokens, also)
+
+    def stats(self) -> Stats:
+        reports, waiting, running, since, hits, misses = self._scripts.run("stats", self._settings.heartbeat)
+        workers = tuple(decode_report(report) for report in reports)
+        return Stats(workers, waiting, running, since=float(since), sticky_hits=hits, sticky_misses=misses)
+
+    # For whoever reads
+
+    def log(self, generation: str, after_seq: int = 0) -> list[Event]:
+        return read_log(generation, after_seq, self._scripts.run("log", generation, after_seq, ""))[0]
+
+    def follow(self, generation: str, after_seq: int = 0) -> AsyncIterator[list[Event]]:
+        loop = asyncio.get_running_loop()
+        if loop not in self._readers:
+            self._readers[loop] = Readers(self._settings)
+        return self._readers[loop].follow(generation, after_seq)
+
+    def release(self, generation: str) -> None:
+        self._scripts.run("release", generation)
+
+    # For a worker
+
+    def claim(self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0) -> list[Claim]:
+        until = time.monotonic() + wait
+        while True:
+            mark = self._news.mark(worker) if wait else (0, 0)
+            claims, kept = self._claim_now(worker, free_slots, free_kv_tokens)
+            left = until - time.monotonic()
+            if claims or left <= 0 or free_slots <= 0:
+                return claims
+            self._news.wait(worker, mark, left if kept is None else min(left, kept))
+
+    def _claim_now(self, worker: str, slots: int, kv_tokens: int) -> tuple[list[Claim], float | None]:
+        """Claims, and the seconds after which a job kept for another worker is anybody's."""
+        number = self._claim_numbers.setdefault(worker, uuid.uuid4().hex)
+        kept, *found = self._scripts.run("claim", worker, number, slots, kv_tokens)
+        # Only now: had the answer been lost, the same number would bring the same claims again.
+        self._claim_numbers[worker] = uuid.uuid4().hex
+        return [_read_claim(*claim) for claim in found], float(kept) if kept else None
+
+    def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
+        args: list[Any] = []
+        for generation, run in events.items():
+            args += [generation, _ends(run), len(run), *_event_fields(run)]
+        refused = self._scripts.run("publish", worker, *args)
+        return frozenset(generation.decode() for generation in refused)
+
+    def restore(self, worker: str, claim: Claim, events: Sequence[Event]) -> bool:
+        fields = [*_job_fields(claim.job), *_event_fields(events)]
+        return bool(self._scripts.run("restore", worker, claim.attempt, _ends(events), len(events), *fields))
+
+    def renew(self, worker: str, report: WorkerReport | None = None) -> Renewal:
+        told = ("", "") if report is None else (report.model, encode_report(report))
+        cancelled, lost, since = self._scripts.run("renew", worker, *told)
+        before = self._since.get(worker, since)
+        self._since[worker] = since
+        return Renewal(_names(cancelled), _names(lost), forgotten=before != since)
+
+    def news(self, worker: str) -> bool:
+        return self._news.changed(worker)
+
+    def hand_back(self, worker: str, generations: Collection[str]) -> None:
+        self._scripts.run("hand_back", worker, *generations)
+
+
+def _job_fields(job: Job) -> list[Any]:
+    """As ``write_job`` of lua/common.lua reads them."""
+    lane = f"{job.band}:{job.model}"
+    fields = [job.tenant, lane, repr(job.weight), repr(job.submitted_at), job.conversation, place(job)]
+    return [job.id, encode_job(job), *fields]
+
+
+def _event_fields(events: Sequence[Event]) -> list[Any]:
+    """As ``read_events`` of lua/common.lua reads them."""
+    fields: list[Any] = []
+    for event in events:
+        fields += [event.seq, event.tokens if isinstance(event, Text) else 0, encode_event(event)]
+    return fields
+
+
+def _ends(events: Sequence[Event]) -> int:
+    return int(bool(events) and isinstance(events[-1], Ended))
+
+
+def _read_claim(job: bytes, attempt: int, counter: bytes, entries: list[bytes]) -> Claim:
+    events = read_entries(entries)
+    written = [event for event in events if isinstance(event, Text)]
+    return Claim(
+        decode_job(job),
+        token_ids=tuple(token for event in written for token in event.token_ids),
+        next_seq=len(events) + 1,
+        attempt=attempt,
+        counter=float(counter),
+        text="".join(event.text for event in written),
+        tokens=sum(event.tokens for event in written),
+    )
+
+
+def _names(raw: Sequence[bytes]) -> frozenset[str]:
+    return frozenset(name.decode() for name in raw)

@@ -1,0 +1,79 @@
+"""Who waits in Redis, in the order in which they will go: the queue is read whole, and ordered here.
+
+The server would be busy for everybody while it ordered; a process asks for the line at most once in a
+while, however many people look at their place in it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from ..fairness import FairQueue
+from ..messages import Job, Position, Sampling, Waiting
+from .redis_scripts import Scripts
+
+
+class Line:
+    """``age`` is how many seconds old the places told may be."""
+
+    def __init__(self, scripts: Scripts, age: float) -> None:
+        self._scripts, self._age = scripts, age
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._queue = FairQueue()
+        self._places: dict[str, int] = {}
+
+    def position(self, generation: str) -> Position | None:
+        with self._lock:
+            self._refresh()
+            if not self._places:
+                self._places = {waiting.id: place for place, waiting in enumerate(self._queue.line(), 1)}
+            place = self._places.get(generation)
+            return None if place is None else Position(place, len(self._places))
+
+    def read(self, output_tokens: float, also: Job | None) -> list[Waiting]:
+        with self._lock:
+            self._refresh("" if also is None else also.tenant)
+            return self._queue.line(output_tokens, also)
+
+    def _refresh(self, tenant: str = "") -> None:
+        """Read the queue when it is too old, or without the counter of a tenant that is not waiting."""
+        now = time.monotonic()
+        if now - self._read_at >= self._age or (tenant and not self._queue.counter(tenant)):
+            self._queue, self._places, self._read_at = _read(self._scripts.run("waiting", tenant), tenant), {}, now
+
+
+def place(job: Job) -> str:
+    """A job in its tenant's line, as lua/common.lua reads it."""
+    return f"{job.id} {job.prompt_tokens} {job.weight!r} {job.submitted_at!r} {job.sampling.max_tokens}"
+
+
+def _read(answer: list[Any], tenant: str) -> FairQueue:
+    served, counter, *lines = answer
+    queue = FairQueue()
+    counters = {tenant: float(counter)} if tenant else {}
+    jobs = []
+    for lane, name, total, places in lines:
+        band, _, model = lane.decode().partition(":")
+        counters[name.decode()] = float(total)
+        jobs += [_job(text.decode(), name.decode(), int(band), model) for text in places]
+    queue.restore(jobs, counters, float(served))
+    return queue
+
+
+def _job(text: str, tenant: str, band: int, model: str) -> Job:
+    """As much of a waiting job as its place tells."""
+    name, prompt, weight, at, most = text.split(" ")
+    return Job(
+        name,
+        tenant,
+        model,
+        (),
+        Sampling(int(most)),
+        int(prompt),
+        weight=float(weight),
+        band=band,
+        submitted_at=float(at),
+    )

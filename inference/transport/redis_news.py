@@ -1,0 +1,110 @@
+"""How a worker's process hears that something has changed, without asking: one subscription, one thread.
+
+A message is a hint and may be lost; whoever waits asks again after a while, and whenever the connection
+was lost everything may have changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+
+import redis
+
+from .redis_scripts import LOST, Settings, listening_options
+
+logger = logging.getLogger(__name__)
+
+PING_SECONDS = 10.0
+START_SECONDS = 2.0
+RETRY_SECONDS = 0.5
+
+
+class News:
+    """``changed`` and ``wait`` by worker. The thread starts with the first question and ends with ``close``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._channel = settings, settings.prefix + "work"
+        self._told = threading.Condition()
+        self._changes = 0
+        self._private: defaultdict[str, int] = defaultdict(int)
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._listening = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def changed(self, worker: str) -> bool:
+        """Whether a renewal or a claim may bring something since this was last asked; True when in doubt."""
+        self._start()
+        with self._told:
+            now = (self._changes, self._private[worker])
+            before, self._seen[worker] = self._seen.get(worker), now
+        return before != now or not self._listening.is_set()
+
+    def mark(self, worker: str) -> tuple[int, int]:
+        """A point in time for ``wait``."""
+        self._start()
+        with self._told:
+            return self._changes, self._private[worker]
+
+    def wait(self, worker: str, mark: tuple[int, int], seconds: float) -> None:
+        """Until something has changed since ``mark``, or ``seconds`` are over."""
+        with self._told:
+            self._told.wait_for(lambda: (self._changes, self._private[worker]) != mark, seconds)
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(2 * RETRY_SECONDS)
+
+    def _start(self) -> None:
+        with self._told:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="redis-news", daemon=True)
+                self._thread.start()
+        self._listening.wait(START_SECONDS)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._listen()
+            except LOST:
+                self._listening.clear()
+                self._tell("")
+                self._closing.wait(RETRY_SECONDS)
+            except Exception:  # a thread that ended would leave its worker deaf
+                logger.exception("the subscription to the transport's news failed")
+                self._closing.wait(RETRY_SECONDS)
+
+    def _listen(self) -> None:
+        client = redis.Redis.from_url(self._settings.url, **listening_options())
+        with client, client.pubsub() as subscription:  # type: ignore[no-untyped-call]
+            subscription.subscribe(self._channel)
+            heard = time.monotonic()
+            while not self._closing.is_set():
+                message = subscription.get_message(timeout=RETRY_SECONDS)
+                if message is not None:
+                    heard = time.monotonic()
+                    self._take(message)
+                elif time.monotonic() - heard > 2 * PING_SECONDS:
+                    raise redis.TimeoutError("the connection is silent")
+                elif time.monotonic() - heard > PING_SECONDS:
+                    subscription.ping()
+
+    def _take(self, message: dict[str, object]) -> None:
+        if message["type"] == "subscribe":
+            self._tell("")
+            self._listening.set()
+        elif message["type"] == "message":
+            data = message["data"]
+            self._tell(data.decode() if isinstance(data, bytes) else "")
+
+    def _tell(self, worker: str) -> None:
+        with self._told:
+            if worker:
+                self._private[worker] += 1
+            else:
+                self._changes += 1
+            self._told.notify_all()

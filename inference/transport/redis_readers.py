@@ -1,0 +1,212 @@
+"""How a process's readers follow logs: one subscription for all of them, whatever they follow.
+
+A reader asks once for what is there, and from then on its process hears what is written: every flush
+of a worker arrives as one message with the events of all the logs that somebody in this process reads.
+What a lost connection or a slow reader has missed is read from the log again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import redis
+from redis.asyncio import BlockingConnectionPool, Redis
+
+from ..errors import LogExpired, TransportUnavailable, UnknownGeneration
+from ..messages import Ended, Event, decode_event
+from .redis_scripts import LOST, Settings, connection_options, listening_options, reaching
+
+logger = logging.getLogger(__name__)
+
+PING_SECONDS = 10.0
+RETRY_SECONDS = 0.5
+MOST_PENDING = 512  # events kept for a slow reader; beyond that it reads the log again
+
+
+class Reader:
+    """One who follows a log. ``pending`` are events that came since it last looked."""
+
+    __slots__ = ("behind", "pending", "seq", "woken")
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self.behind = True  # something may be in the log that was not heard
+        self.pending: list[Event] = []
+        self.woken = asyncio.Event()
+
+    def tell(self, events: list[Event]) -> None:
+        if len(self.pending) + len(events) > MOST_PENDING:
+            self.lose()
+        else:
+            self.pending += events
+            self.woken.set()
+
+    def lose(self) -> None:
+        """What came is not all there is."""
+        self.pending, self.behind = [], True
+        self.woken.set()
+
+
+class Readers:
+    """The readers in one event loop. Connected while there are any."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._name = uuid.uuid4().hex
+        self._readers: dict[str, set[Reader]] = {}
+        self._listener: asyncio.Task[None] | None = None
+        self._listening = asyncio.Event()
+        self._client: Redis | None = None
+
+    async def follow(self, generation: str, after_seq: int) -> AsyncIterator[list[Event]]:
+        """See ``base.Transport.follow``. Once it has begun, it outlasts a server that is away."""
+        reader = Reader(after_seq)
+        self._join(generation, reader)
+        try:
+            async for events in self._read_on(generation, reader):
+                yield events
+        finally:
+            await self._leave(generation, reader)
+
+    async def _read_on(self, generation: str, reader: Reader) -> AsyncIterator[list[Event]]:
+        events, ended = await self._catch_up(generation, reader)
+        while True:
+            if events:
+                reader.seq = events[-1].seq
+                yield events
+            if ended or (events and isinstance(events[-1], Ended)):
+                return
+            events, ended = await self._next(generation, reader)
+
+    async def _next(self, generation: str, reader: Reader) -> tuple[list[Event], bool]:
+        """Events after the reader's number, once there are any; and whether the log has ended."""
+        while True:
+            await reader.woken.wait()
+            reader.woken.clear()
+            events = [event for event in reader.pending if event.seq > reader.seq]
+            reader.pending = []
+            if reader.behind or (events and events[0].seq != reader.seq + 1):
+                try:
+                    return await self._catch_up(generation, reader)
+                except TransportUnavailable:
+                    await asyncio.sleep(RETRY_SECONDS)
+                    reader.lose()
+            elif events:
+                return events, False
+
+    async def _catch_up(self, generation: str, reader: Reader) -> tuple[list[Event], bool]:
+        """Read the log, and be told from here on."""
+        with reaching(self._settings.url):
+            try:
+                async with asyncio.timeout(5):
+                    await self._listening.wait()
+            except TimeoutError as error:
+                raise redis.ConnectionError("no subscription") from error
+            reader.behind, reader.pending = False, []
+            answer = await self._run("log", generation, reader.seq, self._name)
+        return read_log(generation, reader.seq, answer)
+
+    async def _run(self, name: str, *args: Any) -> Any:
+        if self._client is None:
+            pool = BlockingConnectionPool.from_url(self._settings.url, max_connections=1, **connection_options())
+            self._client = Redis(connection_pool=pool)
+        script = self._client.register_script(self._settings.source(name))
+        return await script(keys=[self._settings.prefix], args=[self._settings.now(), *args])
+
+    # Coming and going
+
+    def _join(self, generation: str, reader: Reader) -> None:
+        self._readers.setdefault(generation, set()).add(reader)
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._listen_on(), name="redis-readers")
+
+    async def _leave(self, generation: str, reader: Reader) -> None:
+        readers = self._readers[generation]
+        readers.discard(reader)
+        if readers:
+            return
+        del self._readers[generation]
+        if not self._readers and self._listener is not None:
+            self._listener.cancel()
+            self._listener = None
+            self._listening.clear()
+        try:
+            await self._run("leave", generation, self._name)
+        except (*LOST, asyncio.CancelledError):
+            pass  # the log's end makes up for it
+        if not self._readers:
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose(close_connection_pool=True)
+
+    # The subscription
+
+    async def _listen_on(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except LOST as error:
+                logger.warning("the subscription to Redis was lost: %s", error)
+            except Exception:  # a task that ended would leave every reader waiting
+                logger.exception("the subscription to Redis failed")
+            self._listening.clear()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        client = Redis.from_url(self._settings.url, **listening_options())
+        async with client, client.pubsub() as subscription:
+            await subscription.subscribe(f"{self._settings.prefix}reader:{self._name}")
+            heard = time.monotonic()
+            while True:
+                message = await subscription.get_message(timeout=PING_SECONDS)
+                if message is not None:
+                    heard = time.monotonic()
+                    self._take(message)
+                elif time.monotonic() - heard > 2.5 * PING_SECONDS:
+                    raise redis.TimeoutError("the connection is silent")
+                else:
+                    await subscription.ping()
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            self._listening.set()
+            for readers in self._readers.values():
+                for reader in readers:
+                    reader.lose()
+        elif message["type"] == "message":
+            for generation, events in read_lines(message["data"].split(b"\n")).items():
+                for reader in self._readers.get(generation, ()):
+                    reader.tell(events)
+
+
+def read_lines(lines: Iterable[bytes]) -> dict[str, list[Event]]:
+    """Events by generation from lines of an id and an event."""
+    logs: dict[str, list[Event]] = {}
+    for line in lines:
+        generation, _, event = line.partition(b" ")
+        logs.setdefault(generation.decode(), []).append(decode_event(event))
+    return logs
+
+
+def read_log(generation: str, after_seq: int, answer: Any) -> tuple[list[Event], bool]:
+    """The events after ``after_seq`` in the answer of ``log.lua``, and whether the last one is there."""
+    if answer is None:
+        raise UnknownGeneration(generation)
+    ended, entries = answer
+    events = [event for event in read_entries(entries) if event.seq > after_seq]
+    if events and events[0].seq != after_seq + 1:
+        raise LogExpired(generation)
+    return events, bool(ended)
+
+
+def read_entries(entries: Iterable[bytes]) -> list[Event]:
+    """The events of a log's entries, each of which holds one flush."""
+    return [decode_event(line) for entry in entries for line in entry.split(b"\n")]
