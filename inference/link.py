@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from .errors import TransportUnavailable
 from .messages import Claim, Event, Renewal, WorkerReport
+from .pace import Pace
 from .transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Link:
         self._free = (0, 0)  # slots and KV tokens, as of the last beat
         self._busy = False
         self._report: WorkerReport | None = None
+        self._pace = Pace(time.monotonic)
         self._beat = time.monotonic()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
@@ -60,19 +62,24 @@ class Link:
         with self._changed:
             self._beat, self._free = time.monotonic(), (slots, kv_tokens)
             self._busy = busy or bool(self._claims)
-            self._report = report or self._report
+            self._report = self._pace.describe(report) if report else self._report
 
     def publish(self, events: Mapping[str, Iterable[Event]]) -> None:
         """Leave events by generation for the next exchange."""
         with self._changed:
             for generation, run in events.items():
-                self._outbox.setdefault(generation, []).extend(run)
+                outbox = self._outbox.setdefault(generation, [])
+                before = len(outbox)
+                outbox.extend(run)
+                self._pace.saw(generation, outbox[before:])
             self._changed.notify()
 
     def hand_back(self, generations: Iterable[str]) -> None:
         """Leave jobs that another worker is to go on with, after the events already left here."""
         with self._changed:
-            self._returned.update(generations)
+            returned = frozenset(generations)
+            self._returned |= returned
+            self._pace.lost(returned)
             self._changed.notify()
 
     def take(self, wait: float = 0.0) -> tuple[list[Claim], Renewal]:
@@ -157,6 +164,7 @@ class Link:
             with self._changed:
                 self._cancelled = renewal.cancelled
                 self._lost |= renewal.lost
+                self._pace.lost(renewal.lost)
                 for generation in renewal.lost:
                     self._outbox.pop(generation, None)  # whoever has the job now writes its next events
                 self._changed.notify()
@@ -167,6 +175,7 @@ class Link:
         claims = self._transport.claim(self._worker, slots, max(0, kv_tokens), wait)
         if claims:
             with self._changed:
+                self._pace.began(claims)
                 self._claims += claims
                 self._busy = True  # at once: a link that waits for the next job would hold this one's first token
                 self._changed.notify()

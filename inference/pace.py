@@ -31,7 +31,7 @@ class Pace:
     def began(self, claims: Iterable[Claim]) -> None:
         self._advance()
         for claim in claims:
-            self._answers[claim.job.id] = [len(claim.token_ids), claim.job.sampling.max_tokens]
+            self._answers[claim.job.id] = [claim.tokens, claim.job.sampling.max_tokens]
             self._tokens += claim.job.prompt_tokens * PROMPT_SHARE
 
     def saw(self, generation: str, events: Sequence[Event]) -> None:
@@ -42,8 +42,8 @@ class Pace:
         self._advance()
         for event in events:
             if isinstance(event, Text):
-                answer[0] += len(event.token_ids)
-                self._tokens += len(event.token_ids)
+                answer[0] += event.tokens
+                self._tokens += event.tokens
             elif isinstance(event, Ended):
                 del self._answers[generation]
                 if event.reason in ("stop", "length"):  # how far others would have gone nobody knows

@@ -10,7 +10,7 @@ import pytest
 from inference import link as link_module
 from inference.errors import TransportUnavailable
 from inference.link import Link
-from inference.messages import Ended, Job, Sampling, Started, Text
+from inference.messages import Ended, Job, Sampling, Started, Text, WorkerReport
 from inference.transport import MemoryTransport
 
 
@@ -119,6 +119,26 @@ def test_events_survive_a_transport_that_is_away_for_a_while(monkeypatch):
     wait_until(lambda: len(transport.log("g")) == 3)
     assert [event.seq for event in transport.log("g")] == [1, 2, 3]
     link.close()
+
+
+def test_a_report_tells_what_the_answers_under_way_have_and_how_long_the_last_were(transport, link):
+    def told():
+        link.beat(0, 0, busy=True, report=WorkerReport("w", "ready", at=time.time()))
+        time.sleep(0.02)
+        reports = transport.stats().workers
+        return reports[0] if reports else None
+
+    for name in "ab":
+        submit(transport, name)
+        link.beat(4, 100, busy=False)
+        link.take(5.0)
+    link.publish({"a": [Started(1, "w", "m", "r", 5), Text(2, "ab", (1, 2))]})
+    wait_until(lambda: (report := told()) is not None and report.answers == ((2, 8), (0, 8)))
+    assert told().rate > 0
+    link.publish({"a": [Ended(3, "stop", 2)]})
+    link.hand_back(["b"])
+    wait_until(lambda: told().lengths == (2,))
+    assert told().answers == ()
 
 
 def test_closing_sends_what_is_left(transport):

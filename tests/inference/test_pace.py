@@ -28,7 +28,7 @@ def pace(clock):
 
 
 def claim(generation, limit=100, token_ids=(), prompt_tokens=0):
-    return Claim(Job(generation, "a", "m", (), Sampling(limit), prompt_tokens), token_ids)
+    return Claim(Job(generation, "a", "m", (), Sampling(limit), prompt_tokens), token_ids, tokens=len(token_ids))
 
 
 def write(pace, clock, names, seconds, a_second):
@@ -79,8 +79,8 @@ def test_prompts_count_for_a_tenth_of_what_is_written(pace, clock):
 
 def test_answers_under_way_are_told_with_what_they_have_and_may_have(pace):
     pace.began([claim("a", 50, token_ids=(1, 2, 3)), claim("b", 60)])
-    pace.saw("a", [Text(1, "x", (4, 5))])
-    assert pace.describe(REPORT).answers == ((5, 50), (0, 60))
+    pace.saw("a", [Text(1, "x", (4, 5)), Text(2, "y", without_ids=2)])
+    assert pace.describe(REPORT).answers == ((7, 50), (0, 60))
     pace.saw("a", [Ended(2, "stop", 5)])
     assert pace.describe(REPORT).answers == ((0, 60),)
 
