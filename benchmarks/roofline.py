@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-TRIALS = 5
+TRIALS = 10
 CPU_BYTES, CUDA_BYTES = 1 << 28, 1 << 32  # of one array: far more than the caches hold
 CPU_PRODUCT, CUDA_PRODUCT = (512, 2048), (8192, 8192)  # rows, and width of a square matrix
 PRODUCTS = 8  # in one trial

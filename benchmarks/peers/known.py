@@ -50,5 +50,5 @@ def known(ours: dict[str, Any], llama_server: Path = LLAMA_SERVER, vllm_python: 
         Known("continuous", "continuous", "transformers; keeps the prefix in pages of 32 tokens", cuda=True),
         Known("llama.cpp bf16", options={"server": str(llama_server), "kind": "bf16"}, **slots),
         Known("llama.cpp q8_0", options={"server": str(llama_server), "kind": "q8_0"}, **slots),
-        Known("vllm", "vllm_cpu", "keeps the shared prefix", python=str(vllm_python), missing=no_vllm),
+        Known("vllm", "vllm_cpu", "keeps the prefix in blocks of 128 tokens", python=str(vllm_python), missing=no_vllm),
     ]
