@@ -11,7 +11,8 @@ ChatappError                 code, HTTP status, a safe message, retry_after and 
 ├── Refused            429   refused for now; always says when to come back
 │   ├── QuotaExceeded        quota_exceeded
 │   ├── RateLimited          rate_limited
-│   └── TooManyAnswers       too_many_answers
+│   ├── TooManyAnswers       too_many_answers
+│   └── Overloaded           overloaded: a new message would wait longer than the plan lets it
 └── Unavailable        503   unavailable
     └── NoWorker             no_worker
 
@@ -114,6 +115,10 @@ class RateLimited(Refused):
 
 class TooManyAnswers(Refused):
     code = "too_many_answers"
+
+
+class Overloaded(Refused):
+    code = "overloaded"
 
 
 class Unavailable(ChatappError):

@@ -254,6 +254,8 @@ CELERY_BEAT_SCHEDULE = {
 CHATAPP_BRAND = "chatapp"
 CHATAPP_DEFAULT_PLAN = env.text("CHATAPP_DEFAULT_PLAN", "free")
 CHATAPP_MAX_MESSAGE_CHARACTERS = env.integer("CHATAPP_MAX_MESSAGE_CHARACTERS", 32_000, low=100, high=1_000_000)
+CHATAPP_MOST_WAITING = env.integer("CHATAPP_MOST_WAITING", 2_000, low=1)
+CHATAPP_REDIS_URL = ""  # set: the transport is in Redis; empty: in memory, in the process that serves
 CHATAPP_TRANSPORT_SOCKET = VAR_DIR / "run" / "transport.sock"
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 CHATAPP_ROLL_UP_DAYS = env.integer("CHATAPP_ROLL_UP_DAYS", 3, low=1, high=400)

@@ -1,0 +1,59 @@
+"""Whether a job may join the line, asked while nothing is written that would have to be taken back."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from django.conf import settings
+
+from accounts.models import Plan
+from chatapp.common.errors import MessageTooLong, NoWorker, Overloaded
+from chatapp.common.transport import get_transport
+from inference.admission import Admission, Verdict, expected_output, fits
+from inference.errors import TransportUnavailable
+from inference.messages import Job, WorkerReport
+
+BYTES_A_TOKEN = 16  # no text's tokens are longer on average: what is too long by this measure is so for sure
+RETRY_SECONDS = 15
+MINUTE = 60
+
+
+def admit_job(job: Job, plan: Plan) -> None:
+    """Let ``job`` join the line, after the quotas and before it is submitted.
+
+    Raises ``NoWorker``, ``MessageTooLong`` for what no worker has room for, and ``Overloaded`` when the expected
+    wait is over the plan's longest.
+    """
+    try:
+        workers = [worker for worker in get_transport().stats().workers if worker.state != "failed"]
+        if not workers:
+            raise NoWorker(retry_after=RETRY_SECONDS)
+        _check_room(job, workers)
+        line = get_transport().line(expected_output(workers), also=job)
+    except TransportUnavailable:
+        raise NoWorker(retry_after=RETRY_SECONDS) from None
+    verdict = _admission().decide(job, plan.code, plan.patience(), line, workers)
+    if not verdict.accepted:
+        raise _overloaded(verdict)
+
+
+def _check_room(job: Job, workers: list[WorkerReport]) -> None:
+    """The system's words and the newest turn; older ones are left out where there is no room for them."""
+    kept = {0, len(job.messages) - 1} if job.messages[0].role == "system" else {len(job.messages) - 1}
+    size = sum(len(job.messages[index].content.encode()) for index in kept)
+    if not fits(size // BYTES_A_TOKEN, workers):
+        raise MessageTooLong("This message is longer than the model can read. Shorten it and send it again.")
+
+
+def _overloaded(verdict: Verdict) -> Overloaded:
+    wait = verdict.wait
+    if wait is None:
+        return Overloaded("All our GPUs are busy and the line is full.", retry_after=verdict.retry_after)
+    words = f"{round(wait)} s" if wait < MINUTE else f"{round(wait / MINUTE)} min"
+    message = f"All our GPUs are busy: a new message would wait about {words}, longer than your plan lets it."
+    return Overloaded(message, retry_after=verdict.retry_after)
+
+
+@cache
+def _admission() -> Admission:
+    return Admission(settings.CHATAPP_MOST_WAITING)

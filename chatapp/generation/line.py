@@ -1,0 +1,64 @@
+"""Where everyone stands in line and how long that will take. One look a second for all who wait in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from chatapp.common.transport import get_transport
+from inference.admission import expected_output, expected_waits
+from inference.errors import TransportUnavailable
+
+LOOK_SECONDS = 1.0
+STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 2700, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """``wait`` is in seconds, one of ``STEPS``: a number that changes at every look promises too much. None: unknown."""
+
+    place: int
+    waiting: int
+    wait: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_places() -> dict[str, Place]:
+    """Everyone's place by generation; empty while the transport cannot be reached."""
+    try:
+        workers = get_transport().stats().workers
+        line = get_transport().line(expected_output(workers))
+    except TransportUnavailable:
+        return {}
+    waits = expected_waits(line, workers)
+    pairs = enumerate(zip(line, waits, strict=True), 1)
+    return {job.id: Place(place, len(line), _rounded(wait)) for place, (job, wait) in pairs}
+
+
+def _rounded(seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
+    return min(STEPS, key=lambda step: abs(math.log(step / max(1.0, seconds))))
+
+
+class LineWatch:
+    """The places as of a second ago at most."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, Place] = {}
+        self._looked = -math.inf
+
+    async def place(self, generation: str) -> Place | None:
+        """None for a job that does not wait, or that the last look did not see yet."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()  # before the look: whoever asks meanwhile does not look, too
+            self._places = await asyncio.to_thread(read_places)
+        return self._places.get(generation)
+
+
+line_watch = LineWatch()
