@@ -14,7 +14,7 @@ from chatapp.common.errors import NotFound
 from chatapp.common.transport import get_transport
 from chatapp.generation.models import Generation
 from chatapp.generation.services import finish_generation, mark_started
-from inference.errors import LogExpired, UnknownGeneration
+from inference.errors import LogExpired, TransportUnavailable, UnknownGeneration
 from inference.messages import Ended, Event, Started, Text
 
 from .models import Message
@@ -22,7 +22,7 @@ from .permissions import get_answer
 
 Frame = dict[str, Any]
 POSITION_SECONDS = 1.0  # how often a waiting person's place in line is looked at
-RETRY_SECONDS = 1.0  # until the sweep has found a lost generation again
+RETRY_SECONDS = 1.0  # until the sweep has found a lost generation again, or the transport is back
 
 
 class AnswerStream:
@@ -52,7 +52,7 @@ class AnswerStream:
                 return await self._resync(message)
             try:
                 return await self._follow()
-            except (UnknownGeneration, LogExpired):
+            except (UnknownGeneration, LogExpired, TransportUnavailable):
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _load(self) -> tuple[Message, Generation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from datetime import timedelta
 
@@ -19,6 +20,7 @@ from .services import build_job, finish_generation, mark_started, record_outcome
 logger = structlog.get_logger(__name__)
 
 MOST_SUBMISSIONS = 3
+RESTORE_SECONDS = 15.0  # by then every worker that is alive has said what it holds
 GRACE = timedelta(seconds=5)  # younger than this, its submission may be on its way
 
 
@@ -64,7 +66,12 @@ def _sweep(generation: Generation) -> str:
 
 
 def _find_again(generation: Generation) -> str:
-    """The transport has never heard of it. Not begun: submit it again. Begun: say it was interrupted."""
+    """The transport has never heard of it. Not begun: submit it again. Begun: say it was interrupted.
+
+    A transport that has just lost its memory is told again by the workers of what they write.
+    """
+    if time.time() - get_transport().stats().since < RESTORE_SECONDS:
+        return "running"
     if generation.state == Generation.State.QUEUED and generation.submissions < MOST_SUBMISSIONS:
         get_transport().submit(build_job(generation))
         generation.submissions += 1

@@ -27,6 +27,7 @@ CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
 }
 CHATAPP_LIMITS_STORAGE = REDIS_URL
+CHATAPP_REDIS_URL = env.url("CHATAPP_REDIS_URL", ("redis", "rediss", "unix"), REDIS_URL)
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 CELERY_BROKER_URL = REDIS_URL
 
