@@ -17,14 +17,17 @@ BYTES_A_TOKEN = 64  # no tokenizer's average token is longer
 def fit_prompt(engine: LLMEngine, job: Job) -> tuple[list[int], int]:
     """The prompt's tokens, without as many of the oldest turns as do not fit; and how many those were.
 
-    The system message and the newest turn stay. Raises ``PromptTooLong`` when those alone are too long.
+    The system message and the newest turn stay, without ``job.trim`` all of them. Raises ``PromptTooLong`` when
+    what stays is too long.
     """
     messages = list(job.messages)
     room = _room(engine.context_length, job.max_prompt_tokens, job.sampling.max_tokens)
     dropped = _surplus(engine, messages, room - _length(engine, job.resume_text))
+    if dropped and not job.trim:
+        raise PromptTooLong(f"It has more than the {room:,} tokens that fit.")
     while True:
         prompt = _render(engine, _without_oldest(messages, dropped), job.resume_text)
-        if len(prompt) <= room or dropped + 2 > _droppable(messages):
+        if len(prompt) <= room or not job.trim or dropped + 2 > _droppable(messages):
             break
         dropped += 2  # the template's own tokens made it longer than the sum of its messages
     if len(prompt) > room:

@@ -49,7 +49,7 @@ class Job:
     plan's limit, 0 for the model's own. ``resume_text`` is the part of the answer that already stands
     in the database: the worker goes on after it, and publishes only what comes after it. The first
     ``operator_characters`` of the first message are the operator's own, so that tenants may share their keys
-    and values; 0 shares nothing.
+    and values; 0 shares nothing. A job too long for its model loses its oldest turns, or fails without ``trim``.
     """
 
     id: str
@@ -65,6 +65,7 @@ class Job:
     resume_text: str = ""
     submitted_at: float = 0.0
     operator_characters: int = 0
+    trim: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,16 @@ def test_the_oldest_turns_give_way_when_the_context_is_full(transport, run_worke
     assert started.prompt_tokens <= 96 - 24
 
 
+def test_a_job_that_keeps_all_of_its_turns_fails_when_they_do_not_fit(transport, run_worker):
+    run_worker(max_model_len=96)
+    turns = [f"turn {n} the quick brown fox" for n in range(9)]
+    transport.submit(job("g", *turns, trim=False))
+    (end,) = ended(transport)
+    assert (end.reason, end.error_code, end.output_tokens) == ("failed", "prompt_too_long", 0)
+    transport.submit(job("short", trim=False))
+    assert ended(transport, "short")[-1].reason == "length"
+
+
 def test_the_plans_limit_on_the_prompt_is_kept(transport, run_worker):
     run_worker()
     turns = [f"turn {n} the quick brown fox" for n in range(5)]
