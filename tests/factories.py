@@ -5,7 +5,7 @@ from __future__ import annotations
 import factory
 from django.utils import timezone
 
-from accounts.models import Membership, Plan, Role, Tenant, User
+from accounts.models import ApiKey, Membership, Plan, Role, Tenant, User
 from accounts.quotas import today
 from chatapp.conversations.models import Conversation, Message
 from chatapp.generation.models import Generation
@@ -115,3 +115,23 @@ class GenerationFactory(ScopedFactory):
     reserved_on = factory.LazyFunction(today)
     started_at = factory.LazyFunction(timezone.now)
     finished_at = factory.LazyFunction(timezone.now)
+
+
+class ApiKeyFactory(ScopedFactory):
+    """``ApiKeyFactory(membership=…)``: a key of that person. ``key.secret`` is what a program sends."""
+
+    class Meta:
+        model = ApiKey
+        exclude = ("membership",)
+
+    membership = factory.SubFactory(MembershipFactory)
+    tenant = factory.SelfAttribute("membership.tenant")
+    user = factory.SelfAttribute("membership.user")
+    name = factory.Sequence(lambda n: f"Key {n}")
+
+    @classmethod
+    def _create(cls, model_class, *args, **fields):
+        key = model_class(**fields)
+        key.secret = key.draw_secret()
+        key.save()
+        return key

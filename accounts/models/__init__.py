@@ -1,6 +1,7 @@
-"""People, the tenants they belong to, and what a tenant may use."""
+"""People, the tenants they belong to, what a tenant may use, and the keys of programs."""
 
+from .keys import ApiKey
 from .people import Membership, Preferences, Role, Tenant, User
 from .plans import LedgerEntry, Plan, UsageDay
 
-__all__ = ["LedgerEntry", "Membership", "Plan", "Preferences", "Role", "Tenant", "UsageDay", "User"]
+__all__ = ["ApiKey", "LedgerEntry", "Membership", "Plan", "Preferences", "Role", "Tenant", "UsageDay", "User"]

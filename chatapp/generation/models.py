@@ -19,6 +19,7 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
 class Generation(TenantModel):
     """How one answer (or title) was made. Durations are in milliseconds, counts in tokens.
 
+    An answer to an API call has no message: what was asked and answered stays out of the database.
     ``finished_at`` is set once, by whoever wins the update; the same transaction writes the answer
     and settles its tokens.
     """
@@ -26,6 +27,9 @@ class Generation(TenantModel):
     class Kind(models.TextChoices):
         ANSWER = "answer", "Answer"
         TITLE = "title", "Title"
+        CALL = "call", "API call"
+
+    ANSWERS: ClassVar[tuple[str, ...]] = (Kind.ANSWER, Kind.CALL)  # what a plan limits and a tenant pays for
 
     class State(models.TextChoices):
         QUEUED = "queued", "Queued"
@@ -37,7 +41,10 @@ class Generation(TenantModel):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
-    message = models.ForeignKey("conversations.Message", on_delete=models.CASCADE, related_name="generations")
+    message = models.ForeignKey(
+        "conversations.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="generations"
+    )
+    api_key = models.ForeignKey("accounts.ApiKey", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.ANSWER)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
     idempotency_key = models.UUIDField(default=uuid7)
@@ -77,10 +84,16 @@ class Generation(TenantModel):
         ordering = ("-created_at",)
         constraints = (
             models.UniqueConstraint(fields=("tenant", "user", "idempotency_key"), name="one_generation_per_key"),
+            models.CheckConstraint(
+                condition=Q(kind="call", message=None) | (~Q(kind="call") & Q(message__isnull=False)),
+                name="generation_calls_have_no_message",
+            ),
         )
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["created_at"], condition=Q(finished_at=None), name="unfinished_generations"),
-            models.Index(fields=["tenant"], condition=Q(finished_at=None, kind="answer"), name="running_answers"),
+            models.Index(
+                fields=["tenant"], condition=Q(finished_at=None, kind__in=["answer", "call"]), name="running_answers"
+            ),
             models.Index(fields=["finished_at"], condition=Q(kind="answer"), name="answers_by_end"),
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from inference.errors import TransportUnavailable
 from inference.messages import BATCH, ChatMessage, Job, Sampling, Started, WorkerReport
 
 from . import prompts
+from .admission import admit_job
 from .models import Generation
 from .outcomes import Outcome, read_outcome
 
@@ -27,16 +28,13 @@ TITLE_TOKENS = 16
 def start_answer(*, tenant: Tenant, user: User, message: Any, key: UUID, model: str = "") -> Generation:
     """Reserve tokens for ``message``, the pending answer's row, and submit its generation on commit.
 
-    Call it in the transaction that wrote the message. Raises the refusals of ``accounts.quotas``; the
-    transaction then rolls back and nothing is written.
+    Call it in the transaction that wrote the message. Raises the refusals of ``accounts.quotas`` and of
+    ``admit_job``; the transaction then rolls back and nothing is written.
     """
-    check_rate(tenant)
     chat = prompts.assemble_answer(message.turns(), _instructions(user))
-    tokens = estimate_prompt(chat, message.text)
-    reserved = min(tokens, tenant.plan.max_context_tokens) + tenant.plan.max_output_tokens
-    day = reserve_tokens(tenant, reserved)  # locks the tenant's row of the day: the count below is exact
-    running = Generation.objects.unfinished().filter(tenant=tenant, kind=Generation.Kind.ANSWER).count()
-    check_concurrency(tenant, running)
+    reserved, day = reserve_answer(
+        tenant=tenant, prompt_tokens=estimate_prompt(chat, message.text), max_tokens=tenant.plan.max_output_tokens
+    )
     generation = Generation.objects.create(
         tenant=tenant,
         user=user,
@@ -48,8 +46,24 @@ def start_answer(*, tenant: Tenant, user: User, message: Any, key: UUID, model: 
         reserved_tokens=reserved,
         reserved_on=day,
     )
-    submit_on_commit(generation, answer_job(generation, chat))
+    job = answer_job(generation, chat)
+    admit_job(job, tenant.plan)
+    submit_on_commit(generation, job)
     return generation
+
+
+def reserve_answer(*, tenant: Tenant, prompt_tokens: int, max_tokens: int) -> tuple[int, date]:
+    """What every answer has to pass, whichever door it came through: rate, quota, answers at once.
+
+    ``prompt_tokens`` is an estimate, ``max_tokens`` the longest answer. Returns the tokens set aside and the day
+    that pays. Call it in the transaction that writes the generation. Raises the refusals of ``accounts.quotas``.
+    """
+    check_rate(tenant)
+    reserved = min(prompt_tokens, tenant.plan.max_context_tokens) + max_tokens
+    day = reserve_tokens(tenant, reserved)  # locks the tenant's row of the day: the count below is exact
+    running = Generation.objects.unfinished().filter(tenant=tenant, kind__in=Generation.ANSWERS).count()
+    check_concurrency(tenant, running)
+    return reserved, day
 
 
 def start_title(*, message: Any) -> Generation:
@@ -107,14 +121,15 @@ def submit_on_commit(generation: Generation, job: Job) -> None:
 
 def build_job(generation: Generation) -> Job:
     """The job of a generation, from the database alone."""
-    message = generation.message
+    message: Any = generation.message  # none belongs to an API call, whose job is not built here
     if generation.kind == Generation.Kind.TITLE:
         return _title_job(generation, prompts.assemble_title(message.text))
     return answer_job(generation, prompts.assemble_answer(message.turns(), _instructions(message.conversation.user)))
 
 
 def answer_job(generation: Generation, chat: tuple[ChatMessage, ...]) -> Job:
-    plan, message = generation.tenant.plan, generation.message
+    plan = generation.tenant.plan
+    message: Any = generation.message
     return Job(
         id=str(generation.pk),
         tenant=str(generation.tenant_id),
@@ -154,7 +169,9 @@ def mark_started(*, generation_id: UUID, started: Started) -> None:
     """The engine took the job. Called by whoever sees it first; later calls change nothing."""
     rows = Generation.everyone.filter(pk=generation_id, state=Generation.State.QUEUED)
     if rows.update(state=Generation.State.RUNNING, started_at=_time(started.at), worker=started.worker[:100]):
-        Generation.everyone.select_related("message").get(pk=generation_id).message.set_live("streaming")
+        generation = Generation.everyone.select_related("message").get(pk=generation_id)
+        if generation.message is not None:
+            generation.message.set_live("streaming")
 
 
 def finish_generation(*, generation_id: UUID) -> bool:
@@ -183,6 +200,7 @@ def record_outcome(*, generation_id: UUID, outcome: Outcome) -> bool:
         _record_how(generation, outcome)
         if generation.kind == Generation.Kind.ANSWER:
             _end_message(generation, outcome)
+        if generation.kind in Generation.ANSWERS:
             _settle(generation)
     return True
 
@@ -208,9 +226,10 @@ def _record_how(generation: Generation, outcome: Outcome) -> None:
 
 def _end_message(generation: Generation, outcome: Outcome) -> None:
     ended = outcome.ended
-    generation.message.end(
+    message: Any = generation.message
+    message.end(
         state=outcome.state,
-        text=generation.message.text + outcome.text,
+        text=message.text + outcome.text,
         model=generation.model,
         can_continue=outcome.can_continue,
         error=(ended.error_code, ended.error_message) if ended else ("", ""),

@@ -69,13 +69,19 @@ def _find_again(generation: Generation) -> str:
     """The transport has never heard of it. Not begun: submit it again. Begun: say it was interrupted.
 
     A transport that has just lost its memory is told again by the workers of what they write.
+
+    An API call's words are with the process that holds its caller; when that is gone, nobody waits for it.
     """
     if time.time() - get_transport().stats().since < RESTORE_SECONDS:
         return "running"
-    if generation.state == Generation.State.QUEUED and generation.submissions < MOST_SUBMISSIONS:
+    if _waits(generation) and generation.submissions < MOST_SUBMISSIONS:
         get_transport().submit(build_job(generation))
         generation.submissions += 1
         generation.save(update_fields=["submissions"])
         return "submitted"
     record_outcome(generation_id=generation.pk, outcome=read_outcome([Ended(1, "interrupted")]))
     return "interrupted"
+
+
+def _waits(generation: Generation) -> bool:
+    return generation.kind != Generation.Kind.CALL and generation.state == Generation.State.QUEUED
