@@ -81,7 +81,8 @@ class PlanArgs(ctypes.Structure):
 class CpuCache:
     """Keys and values by layer, ``[num_blocks, kv_heads, 16 * dim]`` bfloat16 each, in the kernels' layout."""
 
-    def __init__(self, shapes: dict[int, LayerShape], num_blocks: int) -> None:
+    def __init__(self, shapes: dict[int, LayerShape], num_blocks: int, sharpness: float = 1.0) -> None:
+        self._sharpness = sharpness  # by which scores are multiplied, to make a probe feel small differences
         self.shapes, self.num_blocks, self.block_size = shapes, num_blocks, BLOCK
         self.keys = {n: _zeros(num_blocks, shape) for n, shape in shapes.items()}
         self.values = {n: _zeros(num_blocks, shape) for n, shape in shapes.items()}
@@ -102,7 +103,7 @@ class CpuCache:
             shape = self.shapes[layer]
             scale = how.scale if how.scale is not None else shape.key_dim**-0.5
             places = (self.keys[layer].data_ptr(), self.values[layer].data_ptr(), None, None)
-            limits = (how.window or 0, scale, how.softcap or 0.0, 0.0)
+            limits = (how.window or 0, scale * self._sharpness, how.softcap or 0.0, 0.0)
             self._args[key] = LayerArgs(*places, heads, shape.kv_heads, shape.key_dim, *limits)
         return self._args[key]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,12 +15,16 @@ from inference.engine.backend import KERNEL_BLOCK, run_model
 from inference.engine.batch import Batch, build_batch
 from inference.engine.cpu.attention import CpuCache, CpuContext, Planner
 from inference.engine.cpu.fusion import Fusion
+from inference.engine.cpu.library import keep_memory
 from inference.engine.cpu.linear import fastest, pack_linears, packable, weight_of
+from inference.engine.model import context_limit
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.sequence import Chunk, Sequence, token_array
 
 LONGEST_HEAD = 256
 PROBE_LENGTH = 20
+SHARPNESS = 8.0  # of a probe's attention: random weights attend to everything alike, and would hide what a part lost
+LONGEST_PROBED = 4096  # where a model names no limit
 TOLERANCE = 0.15  # relative difference of logits that int8 weights explain, in a model with random weights
 
 
@@ -36,6 +41,7 @@ class CpuBackend:
         self.dtype, self.weights = dtype, weights
         self._library, self._most_rows = library, most_rows
         self._planner = Planner(library)
+        keep_memory()
 
     def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
         if self.weights == "auto":
@@ -72,8 +78,11 @@ class CpuBackend:
         ids = [(number * 7919 + 13) % vocabulary for number in range(PROBE_LENGTH)]
         seq = Sequence("probe", token_array(ids), PROBE_LENGTH, SamplingParams(), 0, PROBE_LENGTH, (0, 0.0, 0))
         seq.block_table = token_array(range(num_blocks))
-        batch = self._planner.build([Chunk(seq, 0, PROBE_LENGTH)], CpuCache(shapes, num_blocks))
-        run_model(model, batch)
+        batch = self._planner.build([Chunk(seq, 0, PROBE_LENGTH)], CpuCache(shapes, num_blocks, SHARPNESS))
+        # Positions over the whole context: some models scale what lies far out, which a part must not lose.
+        furthest = (context_limit(model.config.get_text_config()) or LONGEST_PROBED) - 1
+        positions = torch.linspace(0, furthest, PROBE_LENGTH).long().unsqueeze(0)
+        run_model(model, replace(batch, position_ids=positions))
         context: Any = batch.context
         assert isinstance(context, CpuContext)
         return context.seen

@@ -22,7 +22,7 @@
 
 /* Memory of the calling thread that grows to the largest request. */
 static void *scratch(int slot, size_t bytes) {
-    static __thread struct { void *start; size_t size; } held[2];
+    static __thread struct { void *start; size_t size; } held[3];
     if (held[slot].size < bytes) {
         free(held[slot].start);
         held[slot].size = bytes + bytes / 2 + 4096;
@@ -81,6 +81,7 @@ typedef struct {
 } matrix;
 
 typedef struct { const int8_t *values; const float *scales; const int32_t *shifts; } quantized;
+typedef struct { float *sum; const float *addend; } target; /* rows of N; what is added to the product, or NULL */
 
 /* A row in groups of signed bytes. shift = -128 * their sum takes back the 128 in every weight. */
 static void quantize_row(const float *x, int64_t cols, int64_t group, int8_t *values, float *scales, int32_t *shifts) {
@@ -105,16 +106,21 @@ static void quantize_row(const float *x, int64_t cols, int64_t group, int8_t *va
     }
 }
 
-INLINE void finish(const matrix *w, float *y, int64_t stride, int64_t block, int rows, int blocks, __m512 out[6][4]) {
+INLINE void finish(const matrix *w, target y, int64_t block, int rows, int blocks, __m512 out[6][4]) {
     for (int b = 0; b < blocks; b++) {
         int64_t column = (block + b) * LANES;
+        __mmask16 mask = tail(w->rows - column);
         __m512 bias = w->bias ? _mm512_loadu_ps(w->bias + column) : _mm512_setzero_ps();
-        for (int m = 0; m < rows; m++)
-            _mm512_mask_storeu_ps(y + m * stride + column, tail(w->rows - column), _mm512_add_ps(out[m][b], bias));
+        for (int m = 0; m < rows; m++) {
+            const int64_t place = m * w->rows + column;
+            __m512 sum = _mm512_add_ps(out[m][b], bias);
+            if (y.addend) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, y.addend + place));
+            _mm512_mask_storeu_ps(y.sum + place, mask, sum);
+        }
     }
 }
 
-INLINE void tile_int8(const int rows, const int blocks, const matrix *w, quantized x, int64_t block, float *y, int64_t stride, const char *ahead[2]) {
+INLINE void tile_int8(const int rows, const int blocks, const matrix *w, quantized x, int64_t block, target y, const char *ahead[2]) {
     const int64_t groups = w->cols / w->group, steps = w->group / 4, panel = w->cols * LANES;
     const uint8_t *weight = (const uint8_t *)w->weight + block * panel;
     const float *scale = w->scale + block * groups * LANES;
@@ -148,10 +154,10 @@ INLINE void tile_int8(const int rows, const int blocks, const matrix *w, quantiz
             }
         }
     }
-    finish(w, y, stride, block, rows, blocks, out);
+    finish(w, y, block, rows, blocks, out);
 }
 
-INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const uint16_t *x, int64_t block, float *y, int64_t stride, const char *ahead[2]) {
+INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const uint16_t *x, int64_t block, target y, const char *ahead[2]) {
     const int64_t panel = w->cols * LANES;
     const uint16_t *weight = (const uint16_t *)w->weight + block * panel;
     __m512 out[6][4];
@@ -166,26 +172,26 @@ INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const u
             for (int b = 0; b < blocks; b++) out[m][b] = dot_bf16(out[m][b], part[b], a);
         }
     }
-    finish(w, y, stride, block, rows, blocks, out);
+    finish(w, y, block, rows, blocks, out);
 }
 
 #define TILES(NAME, INPUT)                                                                                            \
-    static void NAME##_tiles(int rows, int blocks, const matrix *w, INPUT x, int64_t block, float *y, int64_t n, const char *ahead[2]) { \
+    static void NAME##_tiles(int rows, int blocks, const matrix *w, INPUT x, int64_t block, target y, const char *ahead[2]) { \
         switch (rows * 8 + blocks) {                                                                                 \
-        case 1 * 8 + 4: tile_##NAME(1, 4, w, x, block, y, n, ahead); break; \
-        case 1 * 8 + 2: tile_##NAME(1, 2, w, x, block, y, n, ahead); break; \
-        case 1 * 8 + 1: tile_##NAME(1, 1, w, x, block, y, n, ahead); break; \
-        case 2 * 8 + 4: tile_##NAME(2, 4, w, x, block, y, n, ahead); break; \
-        case 2 * 8 + 2: tile_##NAME(2, 2, w, x, block, y, n, ahead); break; \
-        case 2 * 8 + 1: tile_##NAME(2, 1, w, x, block, y, n, ahead); break; \
-        case 3 * 8 + 2: tile_##NAME(3, 2, w, x, block, y, n, ahead); break; \
-        case 3 * 8 + 1: tile_##NAME(3, 1, w, x, block, y, n, ahead); break; \
-        case 4 * 8 + 2: tile_##NAME(4, 2, w, x, block, y, n, ahead); break; \
-        case 4 * 8 + 1: tile_##NAME(4, 1, w, x, block, y, n, ahead); break; \
-        case 5 * 8 + 2: tile_##NAME(5, 2, w, x, block, y, n, ahead); break; \
-        case 5 * 8 + 1: tile_##NAME(5, 1, w, x, block, y, n, ahead); break; \
-        case 6 * 8 + 2: tile_##NAME(6, 2, w, x, block, y, n, ahead); break; \
-        case 6 * 8 + 1: tile_##NAME(6, 1, w, x, block, y, n, ahead); break; \
+        case 1 * 8 + 4: tile_##NAME(1, 4, w, x, block, y, ahead); break; \
+        case 1 * 8 + 2: tile_##NAME(1, 2, w, x, block, y, ahead); break; \
+        case 1 * 8 + 1: tile_##NAME(1, 1, w, x, block, y, ahead); break; \
+        case 2 * 8 + 4: tile_##NAME(2, 4, w, x, block, y, ahead); break; \
+        case 2 * 8 + 2: tile_##NAME(2, 2, w, x, block, y, ahead); break; \
+        case 2 * 8 + 1: tile_##NAME(2, 1, w, x, block, y, ahead); break; \
+        case 3 * 8 + 2: tile_##NAME(3, 2, w, x, block, y, ahead); break; \
+        case 3 * 8 + 1: tile_##NAME(3, 1, w, x, block, y, ahead); break; \
+        case 4 * 8 + 2: tile_##NAME(4, 2, w, x, block, y, ahead); break; \
+        case 4 * 8 + 1: tile_##NAME(4, 1, w, x, block, y, ahead); break; \
+        case 5 * 8 + 2: tile_##NAME(5, 2, w, x, block, y, ahead); break; \
+        case 5 * 8 + 1: tile_##NAME(5, 1, w, x, block, y, ahead); break; \
+        case 6 * 8 + 2: tile_##NAME(6, 2, w, x, block, y, ahead); break; \
+        case 6 * 8 + 1: tile_##NAME(6, 1, w, x, block, y, ahead); break; \
         }                                                                                                            \
     }
 TILES(int8, quantized)
@@ -199,52 +205,72 @@ INLINE void share(int64_t count, int64_t *begin, int64_t *end) {
     *begin = count * me / threads, *end = count * (me + 1) / threads;
 }
 
-/* y [tokens, N] = x [tokens, K] times the matrix, plus bias. */
-void linear(const matrix *w, const float *x, float *y, int64_t tokens) {
-    const int64_t cols = w->cols, groups = w->group ? cols / w->group : 0, panels = (w->rows + LANES - 1) / LANES;
-    const int64_t panel = cols * LANES * (w->group ? 1 : 2);
-    const size_t bytes = (size_t)tokens * (w->group ? cols + groups * 8 + 64 : cols * 2);
-    char *memory = scratch(0, bytes + 128);
-    int8_t *values = (int8_t *)memory;
-    float *scales = (float *)(memory + ((tokens * cols + 63) & ~63));
-    int32_t *shifts = (int32_t *)(scales + tokens * groups);
-    uint16_t *halves = (uint16_t *)memory;
-#pragma omp parallel if (tokens * cols * w->rows > PARALLEL)
-    {
-        int64_t begin, end;
-        share(tokens, &begin, &end);
-        for (int64_t t = begin; t < end; t++) {
-            if (w->group)
-                quantize_row(x + t * cols, cols, w->group, values + t * cols, scales + t * groups, shifts + t * groups);
-            else
-                for (int64_t i = 0; i < cols; i += LANES) {
-                    __mmask16 mask = tail(cols - i);
-                    __m512 part = _mm512_maskz_loadu_ps(mask, x + t * cols + i);
-                    _mm256_mask_storeu_epi16(halves + t * cols + i, mask, (__m256i)_mm512_cvtneps_pbh(part));
-                }
-        }
-#pragma omp barrier
-        share(panels, &begin, &end);
-        const int width = tokens < 3 ? 4 : 2;
-        for (int64_t block = begin; block < end;) {
-            int blocks = (int)smaller(width, end - block);
-            if (blocks == 3) blocks = 2;
-            for (int64_t t = 0, tile = 0; t < tokens; tile++) {
-                /* 7 rows as 4 and 3, not as 6 and 1 */
-                int64_t left = tokens - t;
-                int rows = (int)(left <= 6 ? left : left < 12 ? (left + 1) / 2 : 6);
-                /* While these rows are computed, fetch the next panels: both, or one with each of the first two tiles. */
-                const char *next = (const char *)w->weight + (block + blocks) * panel, *ahead[2] = {next, next + panel};
-                if (tokens > 6) ahead[0] = ahead[1] = t == 0 ? next : tile == 1 ? next + panel : memory;
-                if (w->group) {
-                    quantized q = {values + t * cols, scales + t * groups, shifts + t * groups};
-                    int8_tiles(rows, blocks, w, q, block, y + t * w->rows, w->rows, ahead);
-                } else
-                    bf16_tiles(rows, blocks, w, halves + t * cols, block, y + t * w->rows, w->rows, ahead);
-                t += rows;
+/* The functions that end in _part are called by all threads of a team, and each does its share. */
+
+INLINE size_t linear_bytes(const matrix *w, int64_t tokens) {
+    return (size_t)tokens * (w->group ? w->cols + w->cols / w->group * 8 + 64 : w->cols * 2) + 128;
+}
+
+INLINE quantized quantized_in(const matrix *w, int64_t tokens, void *memory) {
+    float *scales = (float *)((char *)memory + ((tokens * w->cols + 63) & ~63));
+    return (quantized){memory, scales, (int32_t *)(scales + tokens * (w->cols / w->group))};
+}
+
+/* x as the matrix's format wants it, into memory. */
+static void round_part(const matrix *w, const float *x, int64_t tokens, void *memory) {
+    const int64_t cols = w->cols;
+    int64_t begin, end;
+    share(tokens, &begin, &end);
+    for (int64_t t = begin; t < end; t++) {
+        if (w->group) {
+            quantized q = quantized_in(w, tokens, memory);
+            const int64_t groups = cols / w->group;
+            quantize_row(x + t * cols, cols, w->group, (int8_t *)q.values + t * cols, (float *)q.scales + t * groups, (int32_t *)q.shifts + t * groups);
+        } else
+            for (int64_t i = 0; i < cols; i += LANES) {
+                __mmask16 mask = tail(cols - i);
+                __m512 part = _mm512_maskz_loadu_ps(mask, x + t * cols + i);
+                _mm256_mask_storeu_epi16((uint16_t *)memory + t * cols + i, mask, (__m256i)_mm512_cvtneps_pbh(part));
             }
-            block += blocks;
+    }
+}
+
+/* y [tokens, N] = what round_part left in memory times the matrix, plus bias, plus what is to be added or NULL. */
+static void multiply_part(const matrix *w, void *memory, float *y, int64_t tokens, const float *addend) {
+    const int64_t cols = w->cols, groups = w->group ? cols / w->group : 0, panel = cols * LANES * (w->group ? 1 : 2);
+    const quantized all = w->group ? quantized_in(w, tokens, memory) : (quantized){0};
+    const int width = tokens < 3 ? 4 : 2;
+    int64_t begin, end;
+    share((w->rows + LANES - 1) / LANES, &begin, &end);
+    for (int64_t block = begin; block < end;) {
+        int blocks = (int)smaller(width, end - block);
+        if (blocks == 3) blocks = 2;
+        for (int64_t t = 0, tile = 0; t < tokens; tile++) {
+            /* 7 rows as 4 and 3, not as 6 and 1 */
+            int64_t left = tokens - t;
+            int rows = (int)(left <= 6 ? left : left < 12 ? (left + 1) / 2 : 6);
+            /* While these rows are computed, fetch the next panels: both, or one with each of the first two tiles. */
+            const char *next = (const char *)w->weight + (block + blocks) * panel, *ahead[2] = {next, next + panel};
+            if (tokens > 6) ahead[0] = ahead[1] = t == 0 ? next : tile == 1 ? next + panel : memory;
+            target part = {y + t * w->rows, addend ? addend + t * w->rows : NULL};
+            if (w->group) {
+                quantized q = {all.values + t * cols, all.scales + t * groups, all.shifts + t * groups};
+                int8_tiles(rows, blocks, w, q, block, part, ahead);
+            } else
+                bf16_tiles(rows, blocks, w, (uint16_t *)memory + t * cols, block, part, ahead);
+            t += rows;
         }
+        block += blocks;
+    }
+}
+
+void linear(const matrix *w, const float *x, float *y, int64_t tokens) {
+    void *memory = scratch(0, linear_bytes(w, tokens));
+#pragma omp parallel if (tokens * w->cols * w->rows > PARALLEL)
+    {
+        round_part(w, x, tokens, memory);
+#pragma omp barrier
+        multiply_part(w, memory, y, tokens, NULL);
     }
 }
 
@@ -290,15 +316,22 @@ INLINE void normalize(const float *x, const float *weight, float *y, int64_t siz
     }
 }
 
+static void norm_part(const float *x, const float *weight, float *y, int64_t tokens, int64_t size, float eps) {
+    int64_t begin, end;
+    share(tokens, &begin, &end);
+    for (int64_t t = begin; t < end; t++) normalize(x + t * size, weight, y + t * size, size, eps);
+}
+
 void rms_norm(const float *x, const float *weight, float *y, int64_t tokens, int64_t size, float eps) {
-#pragma omp parallel for if (tokens * size * 4 > PARALLEL)
-    for (int64_t t = 0; t < tokens; t++) normalize(x + t * size, weight, y + t * size, size, eps);
+#pragma omp parallel if (tokens * size * 4 > PARALLEL)
+    norm_part(x, weight, y, tokens, size, eps);
 }
 
 /* y [tokens, size] = activation(x[:, :size]) * x[:, size:]; SiLU, or GELU by tanh. */
-void gate(const float *x, float *y, int64_t tokens, int64_t size, int64_t gelu) {
-#pragma omp parallel for if (tokens * size * 16 > PARALLEL)
-    for (int64_t t = 0; t < tokens; t++)
+static void gate_part(const float *x, float *y, int64_t tokens, int64_t size, int64_t gelu) {
+    int64_t begin, end;
+    share(tokens, &begin, &end);
+    for (int64_t t = begin; t < end; t++)
         for (int64_t i = 0; i < size; i += LANES) {
             __mmask16 mask = tail(size - i);
             __m512 g = _mm512_maskz_loadu_ps(mask, x + t * 2 * size + i);
@@ -309,6 +342,11 @@ void gate(const float *x, float *y, int64_t tokens, int64_t size, int64_t gelu) 
                                   _mm512_fmadd_ps(_mm512_mul_ps(g, g), _mm512_set1_ps(0.044715f), _mm512_set1_ps(1.0f)));
             _mm512_mask_storeu_ps(y + t * size + i, mask, _mm512_mul_ps(_mm512_mul_ps(g, sigmoid512(z)), u));
         }
+}
+
+void gate(const float *x, float *y, int64_t tokens, int64_t size, int64_t gelu) {
+#pragma omp parallel if (tokens * size * 16 > PARALLEL)
+    gate_part(x, y, tokens, size, gelu);
 }
 
 /* ---- Attention ---------------------------------------------------------------------------------------- */
@@ -457,9 +495,13 @@ INLINE void attend_span(const int count, const int side, const layer *l, vector 
         }
         v->sum += _mm512_reduce_add_ps(sum);
     }
-    int64_t d = 0;
-    for (; d + side * LANES <= dim; d += side * LANES) weigh(count, side, vs, values, next, halves, blocks, dim, d);
-    for (; d < dim; d += LANES) weigh(count, 1, vs, values, next, halves, blocks, dim, d);
+    for (int64_t d = 0; d < dim;) {
+        int64_t left = (dim - d) / LANES;
+        if (side >= 4 && left >= 4) weigh(count, 4, vs, values, next, halves, blocks, dim, d), d += 4 * LANES;
+        else if (side >= 4 && left == 3) weigh(count, 3, vs, values, next, halves, blocks, dim, d), d += 3 * LANES;
+        else if (side >= 2 && left >= 2) weigh(count, 2, vs, values, next, halves, blocks, dim, d), d += 2 * LANES;
+        else weigh(count, 1, vs, values, next, halves, blocks, dim, d), d += LANES;
+    }
 }
 
 static void attend_vectors(const layer *l, const plan *p, int64_t item, int64_t kv_head, vector *vs, int count) {
@@ -539,25 +581,87 @@ static void merge(const layer *l, const plan *p, int64_t index, const float *par
     }
 }
 
-/* output [tokens, heads, dim]. cos and sin [tokens, rotary], or NULL where queries and keys are rotated already. */
+typedef struct { const float *cos, *sin; int64_t rotary; } rotation; /* [tokens, rotary] each, or NULL: rotated already */
+typedef struct { uint16_t *queries; float *partials; int64_t next; } workspace;
+
+INLINE size_t attention_bytes(const layer *l, const plan *p) {
+    return (size_t)p->tokens * l->heads * l->dim * 2 + 64 + (size_t)p->partials * l->heads * (l->dim + 2) * 4;
+}
+
+INLINE workspace workspace_in(const layer *l, const plan *p, void *memory) {
+    const size_t queries = ((size_t)p->tokens * l->heads * l->dim * 2 + 63) & ~(size_t)63;
+    return (workspace){memory, (float *)((char *)memory + queries), 0};
+}
+
+/* output [tokens, heads, dim] */
+static void attention_part(const layer *l, const plan *p, const heads *qkv, rotation r, workspace *w, float *output) {
+    int64_t begin, end;
+    share(p->tokens, &begin, &end);
+    for (int64_t t = begin; t < end; t++) write_token(l, p, qkv[0], qkv[1], qkv[2], r.cos, r.sin, r.rotary, t, w->queries);
+#pragma omp barrier
+    for (;;) {
+        int64_t unit = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED);
+        if (unit >= p->items * l->kv_heads) break;
+        attend_item(l, p, unit / l->kv_heads, unit % l->kv_heads, w->queries, w->partials, output);
+    }
+#pragma omp barrier
+    share(p->merges, &begin, &end);
+    for (int64_t i = begin; i < end; i++) merge(l, p, i, w->partials, output);
+}
+
 void attention(const layer *l, const plan *p, const heads *qkv, const float *cos, const float *sin, int64_t rotary, float *output) {
-    const size_t query_bytes = (p->tokens * l->heads * l->dim * 2 + 63) & ~63;
-    uint16_t *queries = scratch(1, query_bytes + p->partials * l->heads * (l->dim + 2) * 4);
-    float *partials = (float *)((char *)queries + query_bytes);
-    int64_t next = 0;
+    workspace w = workspace_in(l, p, scratch(1, attention_bytes(l, p)));
+    rotation r = {cos, sin, rotary};
 #pragma omp parallel if (p->items * l->kv_heads > 3)
+    attention_part(l, p, qkv, r, &w, output);
+}
+
+/* ---- A decoder layer ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    const float *input_norm, *post_norm; /* [size] */
+    const matrix *qkv, *o, *gate_up, *down;
+    const layer *attention;
+    int64_t size, gelu;
+    float input_eps, post_eps;
+} decoder;
+
+INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* y [tokens, size] = z + MLP(norm(z)), z = x + attention(norm(x)). Rows of a token are normalised, gated and rounded by
+   one thread, so only products and attention have to wait for each other. */
+void decode(const decoder *l, const plan *p, const float *x, const float *cos, const float *sin, int64_t rotary, float *y) {
+    const layer *a = l->attention;
+    const int64_t tokens = p->tokens, inner = l->gate_up->rows, wide = l->qkv->rows, attended = a->heads * a->dim;
+    float *normed = scratch(2, (size_t)tokens * (l->size + attended + larger(wide, inner) + inner / 2) * 4);
+    float *heard = normed + tokens * l->size, *hidden = heard + tokens * attended;
+    float *gated = hidden + tokens * larger(wide, inner);
+    void *memory = scratch(0, larger(larger(linear_bytes(l->qkv, tokens), linear_bytes(l->o, tokens)),
+                                     larger(linear_bytes(l->gate_up, tokens), linear_bytes(l->down, tokens))));
+    workspace w = workspace_in(a, p, scratch(1, attention_bytes(a, p)));
+    const rotation r = {cos, sin, rotary};
+    const heads qkv[3] = {{hidden, wide, a->dim}, {hidden + attended, wide, a->dim}, {hidden + attended + a->kv_heads * a->dim, wide, a->dim}};
+#pragma omp parallel
     {
-        int64_t begin, end;
-        share(p->tokens, &begin, &end);
-        for (int64_t t = begin; t < end; t++) write_token(l, p, qkv[0], qkv[1], qkv[2], cos, sin, rotary, t, queries);
+        norm_part(x, l->input_norm, normed, tokens, l->size, l->input_eps);
+        round_part(l->qkv, normed, tokens, memory);
 #pragma omp barrier
-        for (;;) {
-            int64_t unit = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
-            if (unit >= p->items * l->kv_heads) break;
-            attend_item(l, p, unit / l->kv_heads, unit % l->kv_heads, queries, partials, output);
-        }
+        multiply_part(l->qkv, memory, hidden, tokens, NULL);
 #pragma omp barrier
-        share(p->merges, &begin, &end);
-        for (int64_t i = begin; i < end; i++) merge(l, p, i, partials, output);
+        attention_part(a, p, qkv, r, &w, heard);
+#pragma omp barrier
+        round_part(l->o, heard, tokens, memory);
+#pragma omp barrier
+        multiply_part(l->o, memory, y, tokens, x);
+#pragma omp barrier
+        norm_part(y, l->post_norm, normed, tokens, l->size, l->post_eps);
+        round_part(l->gate_up, normed, tokens, memory);
+#pragma omp barrier
+        multiply_part(l->gate_up, memory, hidden, tokens, NULL);
+#pragma omp barrier
+        gate_part(hidden, gated, tokens, inner / 2, l->gelu);
+        round_part(l->down, gated, tokens, memory);
+#pragma omp barrier
+        multiply_part(l->down, memory, y, tokens, y);
     }
 }

@@ -30,6 +30,8 @@ FLAGS = (
 )
 COMPILE_SECONDS = 120
 HUGE_PAGE = 1 << 21
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+KEPT_BYTES = 1 << 28
 
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 SIGNATURES = {
@@ -38,6 +40,7 @@ SIGNATURES = {
     "rms_norm": (_POINTER, _POINTER, _POINTER, _INT, _INT, _FLOAT),
     "gate": (_POINTER, _POINTER, _INT, _INT, _INT),
     "attention": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _POINTER),
+    "decode": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _POINTER),
 }
 
 
@@ -103,6 +106,14 @@ def _cache_folder() -> Path:
     except (OSError, RuntimeError):
         logger.debug("%s cannot be used", folder, exc_info=True)
     return Path(tempfile.mkdtemp(prefix="chatapp-"))
+
+
+def keep_memory() -> None:
+    """Let the allocator keep what is freed: the next step wants as much, and fresh pages come one fault at a time."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def address(tensor: torch.Tensor | None) -> int | None:

@@ -81,7 +81,7 @@ class PackedLinear(nn.Module):
             self.in_features,
             self.group,
         )
-        self._call, self._address = self.library.linear, ctypes.addressof(self._matrix)
+        self._call, self.address = self.library.linear, ctypes.addressof(self._matrix)
 
     def parts(self, sizes: list[int]) -> list[PackedLinear]:
         """This layer as several, on the same memory. All sizes but the last are whole panels."""
@@ -98,7 +98,7 @@ class PackedLinear(nn.Module):
         """[..., in_features] -> [..., out_features]"""
         inputs = inputs.contiguous()
         output = inputs.new_empty(*inputs.shape[:-1], self.out_features)
-        self._call(self._address, inputs.data_ptr(), output.data_ptr(), inputs.numel() // self.in_features)
+        self._call(self.address, inputs.data_ptr(), output.data_ptr(), inputs.numel() // self.in_features)
         return output
 
 

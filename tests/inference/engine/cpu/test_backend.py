@@ -21,24 +21,31 @@ from inference.engine.backend import TorchBackend
 from inference.engine.cpu import library
 from inference.engine.cpu.attention import CpuCache
 from inference.engine.cpu.backend import CpuBackend
-from inference.engine.cpu.fusion import FusedAttention, GatedMlp, RmsNorm
+from inference.engine.cpu.fusion import FusedAttention, FusedLayer, GatedMlp, RmsNorm
 from inference.engine.cpu.linear import PackedLinear
 from tests.inference.engine.driving import drain, greedy, tokens_of
 
 Factory = Callable[..., LLMEngine]
 WORDS = [(7 * n * n + 11 * n) % 390 + 6 for n in range(60)]
 GEMMA = {"query_pre_attn_scalar": 16, "sliding_window": 8, "hidden_activation": "gelu_pytorch_tanh"}
-# architecture, settings, and how many norms, gated layers and attentions of a model of 3 layers are fused
+SCALED = {
+    "rope_type": "default",
+    "rope_theta": 10000.0,
+    "llama_4_scaling_beta": 0.5,
+    "original_max_position_embeddings": 16,
+}
+# architecture, settings, and how many norms, gated MLPs, attentions and whole layers of a model of 3 are fused
 FUSED = {
-    "llama": ({}, 7, 3, 3),
-    "qwen2": ({}, 7, 3, 3),
-    "qwen3": ({}, 13, 3, 3),
-    "mistral": ({"sliding_window": 8}, 7, 3, 3),
-    "gemma2": (GEMMA, 13, 3, 3),
-    "gemma3_text": (GEMMA, 19, 3, 3),
-    "phi3": ({"pad_token_id": 0}, 7, 0, 0),
-    "gpt_neox": ({}, 0, 0, 0),
-    "mixtral": ({"num_local_experts": 4, "num_experts_per_tok": 2}, 7, 0, 3),
+    "llama": ({}, 7, 3, 3, 3),
+    "qwen2": ({}, 7, 3, 3, 3),
+    "qwen3": ({}, 13, 3, 3, 3),
+    "mistral": ({"sliding_window": 8}, 7, 3, 3, 3),
+    "gemma2": (GEMMA, 13, 3, 3, 0),
+    "gemma3_text": (GEMMA, 19, 3, 3, 0),
+    "phi3": ({"pad_token_id": 0}, 7, 0, 0, 0),
+    "gpt_neox": ({}, 0, 0, 0, 0),
+    "ministral3": ({"rope_parameters": SCALED}, 7, 3, 0, 0),  # scales queries by their position
+    "mixtral": ({"num_local_experts": 4, "num_experts_per_tok": 2}, 7, 0, 3, 0),
 }
 
 
@@ -67,14 +74,14 @@ def logits_of(engine: LLMEngine, prompt: list[int]) -> Tensor:
 
 @pytest.mark.parametrize("name", FUSED)
 def test_known_parts_are_fused_and_the_logits_stay(name: str, make_model: Callable[..., Path], make: Factory) -> None:
-    settings, norms, gated, attentions = FUSED[name]
+    settings, *expected = FUSED[name]
     folder = make_model(name, **settings)
 
     engine = make(folder, weights="bfloat16")
 
     model = engine.runner.model
-    counts = [sum(isinstance(each, kind) for each in model.modules()) for kind in (RmsNorm, GatedMlp, FusedAttention)]
-    assert counts == [norms, gated, attentions]
+    kinds = (RmsNorm, GatedMlp, FusedAttention, FusedLayer)
+    assert [sum(isinstance(each, kind) for each in model.modules()) for kind in kinds] == expected
     with torch.inference_mode():
         reference = AutoModelForCausalLM.from_pretrained(folder)(torch.tensor([WORDS])).logits[0]
     error = (logits_of(engine, WORDS) - reference).norm(dim=-1) / reference.norm(dim=-1)
