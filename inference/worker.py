@@ -4,7 +4,8 @@ One thread owns the engine: it takes claims and cancels from the link, computes 
 what was written with the link, which talks to the transport meanwhile. So a cancelled answer is out of
 the batch before the next step, and the GPU never waits for a network.
 
-``python -m inference.worker --socket PATH`` is the worker of the embedded product, a child of ``serve``.
+``python -m inference.worker --socket PATH`` is the worker of the embedded product, a child of ``serve``;
+``--redis URL`` makes it one of many, on any machine that reaches Redis.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import contextlib
 import hashlib
 import logging
 import os
+import secrets
 import signal
+import socket
 import sys
 import threading
 import time
@@ -32,7 +35,7 @@ from .errors import EngineError, InferenceError, ModelError, OutOfMemory, Prompt
 from .fitting import fit_prompt, shared_tokens
 from .link import Link
 from .messages import Claim, Ended, EndReason, Event, Started, Text, WorkerReport
-from .transport import LocalTransport, Transport
+from .transport import LocalTransport, RedisTransport, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -300,8 +303,9 @@ def _seed(job_id: str) -> int:
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m inference.worker", description=__doc__)
-    parser.add_argument("--socket", type=Path, required=True, help="where the serving process offers its transport")
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--socket", type=Path, help="where the serving process offers its transport")
+    parser.add_argument("--redis", default="", help="or the address of Redis; default: CHATAPP_REDIS_URL or REDIS_URL")
+    parser.add_argument("--name", default=socket.gethostname())
     parser.add_argument("--model", required=True, help="the name that jobs ask for")
     parser.add_argument("--path", required=True, help="a local folder or a model hub name")
     parser.add_argument("--demo", action="store_true")
@@ -313,9 +317,26 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def connect(options: argparse.Namespace) -> tuple[Transport, bytes]:
+    """The transport, and a key that prefixes in the cache are kept under.
+
+    The key of the serving process, in hex, is in the environment and not on the command line.
+    """
+    if options.socket is not None:
+        key = bytes.fromhex(os.environ["CHATAPP_TRANSPORT_KEY"])
+        return LocalTransport(options.socket, key), key
+    url = options.redis or os.environ.get("CHATAPP_REDIS_URL") or os.environ.get("REDIS_URL")
+    if not url:
+        sys.exit("Say where the jobs are: --redis URL (or CHATAPP_REDIS_URL), or --socket PATH.")
+    # Another life of this worker must not renew the leases of one that was killed.
+    options.name = f"{options.name}-{secrets.token_hex(3)}"
+    return RedisTransport(url), secrets.token_bytes(32)  # the cache is this process's alone
+
+
 def main(arguments: Sequence[str]) -> None:
-    """A worker until SIGTERM. The transport's key, in hex, is in the environment and not on the command line."""
-    options, key = parse_arguments(arguments), bytes.fromhex(os.environ["CHATAPP_TRANSPORT_KEY"])
+    """A worker until SIGTERM."""
+    options = parse_arguments(arguments)
+    transport, key = connect(options)
     config = EngineConfig(
         model=options.path,
         device=options.device,
@@ -327,7 +348,6 @@ def main(arguments: Sequence[str]) -> None:
     )
     # the page and the terminal have a progress of ours
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transport = LocalTransport(options.socket, key)
     worker = Worker(
         transport,
         lambda progress: LLMEngine(config, progress),
