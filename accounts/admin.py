@@ -120,7 +120,7 @@ class PlanAdmin(ModelAdmin):
         (None, {"fields": ("name", "code", "position")}),
         ("How much", {"fields": ("requests_per_minute", "tokens_per_day", "concurrent_answers")}),
         ("How long", {"fields": ("max_context_tokens", "max_output_tokens")}),
-        ("When it is busy", {"fields": ("weight",)}),
+        ("When it is busy", {"fields": ("weight", "longest_wait")}),
     )
 
 

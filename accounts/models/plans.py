@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from typing import Any, ClassVar
 
@@ -25,6 +26,12 @@ class Plan(models.Model):
     tokens_per_day = models.PositiveIntegerField(null=True, blank=True, help_text="Prompt and answer, per workspace.")
     concurrent_answers = models.PositiveSmallIntegerField(default=2, help_text="Answers being written at once.")
     weight = models.PositiveSmallIntegerField(default=1, help_text="Share of a busy GPU against other workspaces.")
+    longest_wait = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        default=120,
+        help_text="Seconds a new message may be expected to wait for its turn; beyond that it is refused.",
+    )
     max_context_tokens = models.PositiveIntegerField(default=8192, help_text="Longest prompt.")
     max_output_tokens = models.PositiveIntegerField(default=1024, help_text="Longest answer.")
 
@@ -38,6 +45,11 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def patience(self) -> float:
+        """Seconds a message may wait: never less than in a plan below, so that the lowest is shed first."""
+        waits = Plan.objects.filter(position__lte=self.position).values_list("longest_wait", flat=True)
+        return max((math.inf if wait is None else wait for wait in waits), default=math.inf)
 
 
 class UsageDay(TenantModel):

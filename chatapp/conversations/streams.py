@@ -12,6 +12,7 @@ from channels.db import database_sync_to_async
 from accounts.models import Membership
 from chatapp.common.errors import NotFound
 from chatapp.common.transport import get_transport
+from chatapp.generation.line import line_watch
 from chatapp.generation.models import Generation
 from chatapp.generation.services import finish_generation, mark_started
 from inference.errors import LogExpired, TransportUnavailable, UnknownGeneration
@@ -72,14 +73,13 @@ class AnswerStream:
             waiting.cancel()
 
     async def _tell_position(self) -> None:
-        """The place in line whenever it has changed, until the first event comes."""
+        """Place in line and expected wait whenever they have changed, until the first event comes."""
         told = None
         while True:
-            position = get_transport().position(str(self._generation_id))
-            if position is not None and position != told:
-                told = position
-                place = {"place": position.place, "waiting": position.waiting}
-                await self._send({"type": "state", **self._names, "state": "queued", "position": place})
+            place = await line_watch.place(str(self._generation_id))
+            if place is not None and place != told:
+                told = place
+                await self._send({"type": "state", **self._names, "state": "queued", "position": place.as_json()})
             await asyncio.sleep(POSITION_SECONDS)
 
     async def _deliver(self, events: Sequence[Event]) -> None:

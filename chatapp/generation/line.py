@@ -18,7 +18,7 @@ STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 9
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``wait`` is in seconds, one of ``STEPS``: a number that changes at every look promises too much. None: unknown."""
+    """``wait`` is in seconds, None when nobody can tell; one of ``STEPS``, so that it does not change at every look."""
 
     place: int
     waiting: int

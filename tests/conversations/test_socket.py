@@ -20,6 +20,7 @@ from accounts.models import Membership, Plan
 from chatapp.asgi import application
 from chatapp.conversations import streams
 from chatapp.conversations.models import Conversation, Message
+from chatapp.generation import line
 from tests.hand import HandWorker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("transport", "no_titles")]
@@ -176,6 +177,7 @@ async def test_the_end_follows_the_last_tokens_without_a_gap(tab, work, pieces):
 
 async def test_a_waiting_person_sees_the_place_in_line(tab, work, monkeypatch):
     monkeypatch.setattr(streams, "POSITION_SECONDS", 0.05)
+    monkeypatch.setattr(line, "LOOK_SECONDS", 0.05)
     await tab.ask("First")
     second = await tab.ask("Second")
 
@@ -184,9 +186,9 @@ async def test_a_waiting_person_sees_the_place_in_line(tab, work, monkeypatch):
             pass
         return frame["state"], frame["position"]
 
-    assert await place() == ("queued", {"place": 2, "waiting": 2})
+    assert await place() == ("queued", {"place": 2, "waiting": 2, "wait": None})
     await work("take")
-    assert await place() == ("queued", {"place": 1, "waiting": 1})
+    assert await place() == ("queued", {"place": 1, "waiting": 1, "wait": None})
 
 
 async def test_stop_keeps_what_was_written(tab, work, transport):
