@@ -14,13 +14,14 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, transaction
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Plan
 from chatapp.common.errors import Unavailable
 from chatapp.common.transport import get_transport
 from inference.errors import TransportUnavailable, UnknownGeneration
 from inference.messages import ChatMessage, Ended, Job, Sampling
 
 from . import prompts
+from .admission import admit_job
 from .models import Generation
 from .outcomes import read_outcome
 from .services import choose_model, finish_generation, record_outcome, reserve_answer
@@ -36,25 +37,26 @@ def start_call(
     """Reserve tokens, write the generation and submit its job, which is returned.
 
     Calls with the same ``cache_key`` prefer the worker that has already read their common beginning. Raises what
-    ``choose_model`` and ``reserve_answer`` raise, and ``Unavailable`` when the transport does not take the job;
-    then nothing is reserved.
+    ``choose_model``, ``reserve_answer`` and ``admit_job`` raise, and ``Unavailable`` when the transport does not
+    take the job; then nothing is reserved.
     """
-    prompt_tokens = prompts.estimate_tokens(messages)
+    prompt_tokens, plan = prompts.estimate_tokens(messages), key.tenant.plan
     with transaction.atomic():
         generation = _write(key, choose_model(model, ""), prompt_tokens, sampling.max_tokens)
-    job = Job(
-        id=str(generation.pk),
-        tenant=str(key.tenant_id),
-        model=generation.model,
-        messages=messages,
-        sampling=sampling,
-        prompt_tokens=min(prompt_tokens, key.tenant.plan.max_context_tokens),
-        max_prompt_tokens=key.tenant.plan.max_context_tokens,
-        weight=float(key.tenant.plan.weight),
-        conversation=f"{key.tenant_id}:{cache_key}" if cache_key else "",
-        submitted_at=generation.created_at.timestamp(),
-        trim=False,
-    )
+        job = Job(
+            id=str(generation.pk),
+            tenant=str(key.tenant_id),
+            model=generation.model,
+            messages=messages,
+            sampling=sampling,
+            prompt_tokens=min(prompt_tokens, plan.max_context_tokens),
+            max_prompt_tokens=plan.max_context_tokens,
+            weight=float(plan.weight),
+            conversation=f"{key.tenant_id}:{cache_key}" if cache_key else "",
+            submitted_at=generation.created_at.timestamp(),
+            trim=False,
+        )
+        admit_job(job, plan)
     _submit(job)
     return job
 

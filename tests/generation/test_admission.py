@@ -14,12 +14,13 @@ from chatapp.common.errors import MessageTooLong, NoWorker, Overloaded, QuotaExc
 from chatapp.conversations.models import Message
 from chatapp.conversations.services import send_message
 from chatapp.generation import admission, line
+from chatapp.generation.calls import start_call
 from chatapp.generation.line import LineWatch, read_places
 from chatapp.generation.models import Generation
 from inference.errors import TransportUnavailable
-from inference.messages import WorkerReport
+from inference.messages import ChatMessage, Job, Sampling, WorkerReport
 from inference.transport import MemoryTransport
-from tests.factories import PlanFactory
+from tests.factories import ApiKeyFactory, PlanFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,6 +81,16 @@ def test_a_message_that_would_wait_too_long_is_refused_and_nothing_is_written(me
     assert not Generation.everyone.exists()
     assert not UsageDay.everyone.filter(reserved__gt=0).exists()
     assert transport.stats().waiting == 0
+
+
+def test_an_api_call_stands_in_the_same_line(member, transport):
+    limit(member, longest_wait=10)
+    report(transport, rate=1.0)
+    key = ApiKeyFactory(membership=member)
+    with pytest.raises(Overloaded), tenant_scope(member.tenant):
+        start_call(key=key, messages=(ChatMessage("user", "Hi"),), sampling=Sampling(8), model="")
+    assert not Generation.everyone.exists()
+    assert not UsageDay.everyone.filter(reserved__gt=0).exists()
 
 
 def test_whoever_was_refused_gets_in_when_the_wait_is_well_below(member, transport, ask):
@@ -177,6 +188,4 @@ async def test_many_readers_look_at_the_line_once_a_second(transport, job_in_lin
 
 @pytest.fixture
 def job_in_line(transport):
-    from inference.messages import Job, Sampling
-
     transport.submit(Job("g", "t", "m", (), Sampling(8), 5))
