@@ -127,6 +127,7 @@ class Embedded:
 
     def _start_engine(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "inference.worker", "--socket", str(socket_path()), "--name", WORKER]
+        command += ["--grace", "0"]  # unfinished answers are found again at the next start
         environment = os.environ | {"CHATAPP_TRANSPORT_KEY": socket_key().hex()}
         return start_child([*command, *self._engine.arguments()], environment)
 

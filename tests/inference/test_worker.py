@@ -11,6 +11,7 @@ import pytest
 from inference.engine import LLMEngine
 from inference.errors import ModelNotFound
 from inference.fitting import fit_prompt, shared_tokens
+from inference.local_engine import LocalEngine
 from inference.messages import ChatMessage, Ended, Job, Sampling, Started, Text
 from inference.transport import MemoryTransport
 from inference.worker import Worker
@@ -35,8 +36,11 @@ def run_worker(transport, make_engine):
     """Start a worker in a thread; it is stopped after the test."""
     started = []
 
-    def run(name="w1", load=None, **options):
-        worker = Worker(transport, load or (lambda progress: make_engine(**options)), name=name, model="m")
+    def run(name="w1", load=None, grace=0.0, **options):
+        def load_engine(progress):
+            return LocalEngine(load(progress) if load else make_engine(**options))
+
+        worker = Worker(transport, load_engine, name=name, model="m", grace=grace)
         thread = threading.Thread(target=worker.run)
         thread.start()
         started.append((worker, thread))
@@ -216,7 +220,7 @@ def test_another_worker_goes_on_where_a_lost_one_stopped(make_engine):
     published = make_engine().tokenizer.decode(tokens[:5])
     transport.publish("dead", {"g": [Started(1, "dead", "m", "r", 5), Text(2, published, tuple(tokens[:5]))]})
     clock[0] += 16
-    worker = Worker(transport, lambda progress: make_engine(), name="alive", model="m")
+    worker = Worker(transport, lambda progress: LocalEngine(make_engine()), name="alive", model="m")
     thread = threading.Thread(target=worker.run)
     thread.start()
     log = ended(transport)
@@ -370,3 +374,60 @@ def test_one_message_over_the_plans_limit_is_refused_by_name(transport, run_work
     run_worker()
     transport.submit(job("g", "the quick brown fox " * 10, max_prompt_tokens=20))
     assert ended(transport)[-1].error_code == "prompt_too_long"
+
+
+def test_a_stopped_worker_ends_what_it_has_begun_and_begins_nothing(transport, run_worker):
+    worker = run_worker(grace=30)
+    transport.submit(job(sampling=replace(SAMPLING, max_tokens=150)))
+    wait_until(lambda: ids_of(transport.log("g")))
+    worker.stop()
+    transport.submit(job("late"))
+    assert len(ids_of(ended(transport))) == 150
+    time.sleep(0.2)
+    assert transport.position("late").place == 1
+    assert transport.stats().workers[0].state == "draining"
+
+
+def test_what_is_not_written_within_the_grace_is_written_by_another(transport, run_worker, make_engine):
+    engine = make_engine()
+    step = engine.step
+
+    def slow():
+        time.sleep(0.02)
+        return step()
+
+    engine.step = slow
+    worker = run_worker("first", load=lambda progress: engine, grace=0.1)
+    transport.submit(job(sampling=replace(SAMPLING, max_tokens=100)))
+    wait_until(lambda: len(ids_of(transport.log("g"))) > 3)
+    worker.stop()
+    wait_until(lambda: transport.position("g"))
+    assert 3 < len(ids_of(transport.log("g"))) < 100
+    run_worker("second")
+    log = ended(transport)
+    assert ids_of(log) == expected(make_engine, "the fox", 100)[0]
+    assert [event.seq for event in log] == list(range(1, len(log) + 1))
+    assert [event.worker for event in log if isinstance(event, Started)] == ["first", "second"]
+
+
+def test_an_answer_begun_by_an_engine_without_token_ids_goes_on_after_its_text(transport, run_worker, make_engine):
+    transport.submit(job())
+    transport.claim("relay", 1, 1000)
+    transport.publish("relay", {"g": [Started(1, "relay", "m", "", 5), Text(2, "jumps over", (), 4)]})
+    transport.hand_back("relay", ["g"])
+    run_worker()
+    log = ended(transport)
+    tokens, _ = expected(make_engine, "the fox", 20, resume_text="jumps over")
+    assert ids_of(log) == tokens
+    assert log[-1].output_tokens == 24
+
+
+def test_of_several_workers_one_without_a_model_leaves_the_jobs_to_the_others(transport):
+    def load(progress):
+        raise ModelNotFound("Could not get x.")
+
+    transport.submit(job())
+    worker = Worker(transport, load, name="broken", model="m", alone=False)
+    assert worker.run() is False
+    assert transport.position("g").place == 1
+    assert transport.stats().workers[0].state == "failed"
