@@ -39,6 +39,15 @@ class Usage:
         return {**asdict(self), "resets_at": self.resets_at.isoformat()}
 
 
+@dataclass(frozen=True, slots=True)
+class RequestWindow:
+    """Requests of the last minute. ``reset_seconds`` until the oldest of them no longer counts."""
+
+    limit: int
+    remaining: int
+    reset_seconds: int
+
+
 def today() -> date:
     return timezone.now().astimezone(UTC).date()
 
@@ -59,12 +68,21 @@ def check_rate(tenant: Tenant) -> None:
     allowed = tenant.plan.requests_per_minute
     if allowed is None:
         return
-    item = RateLimitItemPerMinute(allowed)
-    if not _limiter().hit(item, "requests", str(tenant.pk)):
-        reset = _limiter().get_window_stats(item, "requests", str(tenant.pk)).reset_time
-        seconds = max(1, math.ceil(reset - time.time()))
+    if not _limiter().hit(RateLimitItemPerMinute(allowed), "requests", str(tenant.pk)):
+        seconds = _window(tenant, allowed).reset_seconds
         message = f"Your plan allows {allowed} messages a minute. Try again in {seconds} s; your draft is kept."
         raise RateLimited(message, retry_after=seconds)
+
+
+def request_window(tenant: Tenant) -> RequestWindow | None:
+    """What is left of the plan's requests a minute; None where it has no such limit."""
+    allowed = tenant.plan.requests_per_minute
+    return None if allowed is None else _window(tenant, allowed)
+
+
+def _window(tenant: Tenant, allowed: int) -> RequestWindow:
+    stats = _limiter().get_window_stats(RateLimitItemPerMinute(allowed), "requests", str(tenant.pk))
+    return RequestWindow(allowed, stats.remaining, max(1, math.ceil(stats.reset_time - time.time())))
 
 
 def check_concurrency(tenant: Tenant, running: int) -> None:

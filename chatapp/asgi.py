@@ -1,4 +1,7 @@
-"""The ASGI application: Django for HTTP, Channels for WebSockets. Wiring only."""
+"""The ASGI application: Django for pages and REST, Django with less around it for /v1, Channels for WebSockets.
+
+Wiring only.
+"""
 
 import os
 
@@ -8,14 +11,16 @@ from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
+from django.urls import re_path
 
-http = get_asgi_application()
+pages = get_asgi_application()
 
+from chatapp.openai_api.handler import ApiHandler  # noqa: E402 (models must be loaded first)
 from chatapp.routing import websocket_urlpatterns  # noqa: E402 (models must be loaded first)
 
 application = ProtocolTypeRouter(
     {
-        "http": http,
+        "http": URLRouter([re_path(r"^v1/", ApiHandler()), re_path(r"", pages)]),  # type: ignore[arg-type]
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

@@ -26,6 +26,7 @@ urlpatterns = [
     path("w/<slug:workspace>/chat/", include("chatapp.conversations.urls")),
     path("w/<slug:workspace>/reports/", include("feedback.urls")),
     path("api/v1/", include((api, "api"))),
+    path("v1/", include("chatapp.openai_api.urls")),
     path("admin/", admin.site.urls),
     path("healthz", ops_views.healthz),
     path("readyz", ops_views.readyz),

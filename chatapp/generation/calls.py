@@ -40,23 +40,11 @@ def start_call(
     ``choose_model``, ``reserve_answer`` and ``admit_job`` raise, and ``Unavailable`` when the transport does not
     take the job; then nothing is reserved.
     """
-    prompt_tokens, plan = prompts.estimate_tokens(messages), key.tenant.plan
+    prompt_tokens = prompts.estimate_tokens(messages)
     with transaction.atomic():
         generation = _write(key, choose_model(model, ""), prompt_tokens, sampling.max_tokens)
-        job = Job(
-            id=str(generation.pk),
-            tenant=str(key.tenant_id),
-            model=generation.model,
-            messages=messages,
-            sampling=sampling,
-            prompt_tokens=min(prompt_tokens, plan.max_context_tokens),
-            max_prompt_tokens=plan.max_context_tokens,
-            weight=float(plan.weight),
-            conversation=f"{key.tenant_id}:{cache_key}" if cache_key else "",
-            submitted_at=generation.created_at.timestamp(),
-            trim=False,
-        )
-        admit_job(job, plan)
+        job = _job(generation, key.tenant.plan, messages, sampling, prompt_tokens, cache_key)
+        admit_job(job, key.tenant.plan)
     _submit(job)
     return job
 
@@ -81,6 +69,29 @@ def _write(key: ApiKey, model: str, prompt_tokens: int, max_tokens: int) -> Any:
         reserved_tokens=reserved,
         reserved_on=day,
         submissions=1,
+    )
+
+
+def _job(
+    generation: Generation,
+    plan: Plan,
+    messages: tuple[ChatMessage, ...],
+    sampling: Sampling,
+    prompt_tokens: int,
+    cache_key: str,
+) -> Job:
+    return Job(
+        id=str(generation.pk),
+        tenant=str(generation.tenant_id),
+        model=generation.model,
+        messages=messages,
+        sampling=sampling,
+        prompt_tokens=min(prompt_tokens, plan.max_context_tokens),
+        max_prompt_tokens=plan.max_context_tokens,
+        weight=float(plan.weight),
+        conversation=f"{generation.tenant_id}:{cache_key}" if cache_key else "",
+        submitted_at=generation.created_at.timestamp(),
+        trim=False,
     )
 
 

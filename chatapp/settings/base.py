@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "accounts",
     "chatapp.generation",
     "chatapp.conversations",
+    "chatapp.openai_api",
     "chatapp.ops",
     "feedback",
 ]

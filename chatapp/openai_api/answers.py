@@ -1,0 +1,121 @@
+"""One call's answer while it is written: followed through silence and outages, stopped when its caller leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+import structlog
+from channels.db import database_sync_to_async
+
+from chatapp.common.errors import Unavailable
+from chatapp.common.transport import get_transport
+from chatapp.generation.calls import settle_call
+from inference.errors import LogExpired, TransportUnavailable, UnknownGeneration
+from inference.messages import Ended, Event, Job, Started
+
+logger = structlog.get_logger(__name__)
+
+# In a thread of the process's pool: each request's own thread would cost a thread and a connection a request.
+in_thread = partial(database_sync_to_async, thread_sensitive=False)
+
+FIRST_SILENCE_SECONDS = 1.0  # as long as a refusal by the worker can still have a status of its own
+SILENCE_SECONDS = 10.0  # until a comment keeps the connection alive
+RETRY_SECONDS = 1.0
+FORGOTTEN_SECONDS = 3.0  # a transport that lost its memory has been told again by its workers by then
+PATIENCE_SECONDS = 90.0  # with a transport that cannot be reached, or does not know the answer
+
+_leaving: set[asyncio.Task[None]] = set()  # the loop itself keeps no strong reference to a task
+
+
+class Answer:
+    """Reads the log of ``job``. Whoever makes one calls ``leave`` in the end, whatever happens."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.started: Started | None = None
+        self.ended: Ended | None = None
+        self._seq = 0
+        self._left = False
+        self._failing_since: float | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def batches(self) -> AsyncIterator[Sequence[Event]]:
+        """Events as they come, and an empty batch after every silence; the last one ends with ``Ended``.
+
+        Raises ``Unavailable`` when the log could not be read for ``PATIENCE_SECONDS``.
+        """
+        silence, events = FIRST_SILENCE_SECONDS, self._follow()
+        while self.ended is None:
+            try:
+                async with asyncio.timeout(silence):
+                    batch = await anext(events)
+            except TimeoutError:
+                batch, events = [], self._follow()
+            except (TransportUnavailable, UnknownGeneration, LogExpired) as error:
+                await self._recover(error)
+                batch, events = [], self._follow()
+            silence = SILENCE_SECONDS
+            self._note(batch)
+            yield batch
+        await events.aclose()  # type: ignore[attr-defined]  # every transport's is a generator
+
+    async def settle(self) -> None:
+        """The ended answer is charged, so that what its caller is told is what the ledger says."""
+        await in_thread(settle_call)(generation_id=self.job.id)
+
+    def leave(self) -> None:
+        """Nobody reads on. An answer that has not ended is stopped, and charged for what was written."""
+        if self.ended is None and not self._left:
+            self._left = True
+            self._loop.call_soon_threadsafe(self._stop_soon)
+
+    def _stop_soon(self) -> None:
+        task = self._loop.create_task(self._stop())
+        _leaving.add(task)
+        task.add_done_callback(_leaving.discard)
+
+    async def _stop(self) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._cancel()
+                async for _ in self.batches():
+                    pass
+            await self.settle()
+        except (TimeoutError, Unavailable):
+            logger.warning("call.stopped_later", generation=self.job.id)
+
+    async def _cancel(self) -> None:
+        while True:
+            try:
+                return await asyncio.to_thread(get_transport().cancel, self.job.id)
+            except TransportUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _follow(self) -> AsyncIterator[list[Event]]:
+        return get_transport().follow(self.job.id, self._seq)
+
+    def _note(self, batch: Sequence[Event]) -> None:
+        if not batch:
+            return
+        self._seq, self._failing_since = batch[-1].seq, None
+        self.started = next((event for event in reversed(batch) if isinstance(event, Started)), self.started)
+        self.ended = batch[-1] if isinstance(batch[-1], Ended) else None
+
+    async def _recover(self, error: Exception) -> None:
+        """Wait a little; a job that was forgotten before a word of it was written is submitted again."""
+        self._failing_since = self._failing_since or time.monotonic()
+        failing = time.monotonic() - self._failing_since
+        if failing > PATIENCE_SECONDS:
+            raise Unavailable("This answer was lost before it was complete. Please try again.", retry_after=5)
+        if failing > FORGOTTEN_SECONDS and self._seq == 0 and isinstance(error, UnknownGeneration) and not self._left:
+            await asyncio.to_thread(self._submit_again)
+        await asyncio.sleep(RETRY_SECONDS)
+
+    def _submit_again(self) -> None:
+        try:
+            get_transport().submit(self.job)
+        except TransportUnavailable:
+            logger.warning("call.still_unreachable", generation=self.job.id)

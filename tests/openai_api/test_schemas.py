@@ -1,0 +1,160 @@
+"""Every field of a call: taken, ignored, or refused by name."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from chatapp.openai_api.errors import InvalidCall
+from chatapp.openai_api.schemas import parse_call
+from inference.messages import ChatMessage, Sampling
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def parse(**fields):
+    return parse_call(orjson.dumps({"model": "m", "messages": HELLO, **fields}), 100)
+
+
+def refused(body=None, **fields):
+    with pytest.raises(InvalidCall) as error:
+        parse_call(body, 100) if body is not None else parse(**fields)
+    return error.value.param, error.value.code
+
+
+def test_the_least_that_a_call_can_be():
+    call = parse()
+    assert call.messages == (ChatMessage("user", "Hello"),)
+    assert call.sampling == Sampling(max_tokens=100)
+    assert (call.model, call.stream, call.include_usage, call.cache_key) == ("m", False, False, "")
+
+
+def test_null_is_not_set():
+    assert parse(stop=None, seed=None, tools=None, temperature=None, stream=None, stream_options=None) == parse()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"user": "u-1"},
+        {"metadata": {"a": "b"}},
+        {"store": True},
+        {"n": 1},
+        {"logprobs": False},
+        {"presence_penalty": 0.0},
+        {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True},
+        {"response_format": {"type": "text"}},
+    ],
+)
+def test_what_changes_nothing_is_taken(fields):
+    assert parse(**fields) == parse()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n", 2),
+        ("n", True),
+        ("logprobs", True),
+        ("presence_penalty", 0.1),
+        ("logit_bias", {"1": 5}),
+        ("tools", [{"type": "function"}]),
+        ("tool_choice", "required"),
+        ("response_format", {"type": "json_object"}),
+        ("reasoning_effort", "low"),
+    ],
+)
+def test_what_is_not_offered_is_refused_by_name(name, value):
+    assert refused(**{name: value}) == (name, "unsupported_parameter")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", ""),
+        ("model", 3),
+        ("messages", []),
+        ("messages", "Hello"),
+        ("temperature", 2.1),
+        ("temperature", "hot"),
+        ("temperature", True),
+        ("top_p", 0),
+        ("top_p", -0.1),
+        ("max_tokens", 0),
+        ("max_tokens", 101),
+        ("max_completion_tokens", 1.5),
+        ("seed", 1 << 63),
+        ("seed", "7"),
+        ("stop", ["a", "b", "c", "d", "e"]),
+        ("stop", ["a", ""]),
+        ("stop", 3),
+        ("stream", "yes"),
+        ("stream_options", {"include_usage": True}),
+        ("prompt_cache_key", "k" * 65),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(name, value):
+    assert refused(**{name: value}) == (name, "invalid_value")
+
+
+def test_what_nobody_knows_is_refused():
+    assert refused(temprature=1) == ("temprature", "unknown_parameter")
+    assert refused(stream=True, stream_options={"colour": 1}) == ("stream_options.colour", "unknown_parameter")
+
+
+def test_what_is_missing_is_named():
+    assert refused(orjson.dumps({"messages": HELLO})) == ("model", "missing_parameter")
+    assert refused(orjson.dumps({"model": "m"})) == ("messages", "missing_parameter")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"a": NaN}', b"\xff", b'"' + b"[" * 5000])
+def test_a_body_that_is_no_object(body):
+    assert refused(body) == (None, "invalid_json")
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [({"max_tokens": 5}, 5), ({"max_completion_tokens": 6}, 6), ({"max_tokens": 5, "max_completion_tokens": 6}, 6)],
+)
+def test_the_newer_name_of_the_longest_answer_counts(given, limit):
+    assert parse(**given).sampling.max_tokens == limit
+
+
+def test_roles_and_parts():
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    said = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": parts, "name": "Ada"},
+        {"role": "assistant", "content": "Yes.", "refusal": None, "tool_calls": []},
+        {"role": "user", "content": ""},
+    ]
+    assert parse(messages=said).messages == (
+        ChatMessage("system", "Be brief."),
+        ChatMessage("user", "one\ntwo"),
+        ChatMessage("assistant", "Yes."),
+        ChatMessage("user", ""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("Hello", ("messages[1]", "invalid_value")),
+        ({"role": "tool", "content": "x"}, ("messages[1].role", "invalid_value")),
+        ({"role": ["user"], "content": "x"}, ("messages[1].role", "invalid_value")),
+        ({"role": "user"}, ("messages[1].content", "invalid_value")),
+        ({"role": "user", "content": []}, ("messages[1].content", "invalid_value")),
+        ({"role": "assistant", "content": "x", "tool_calls": [{}]}, ("messages[1]", "unsupported_parameter")),
+        (
+            {"role": "user", "content": [{"type": "image_url", "image_url": {}}]},
+            ("messages[1].content[0]", "unsupported_parameter"),
+        ),
+    ],
+)
+def test_a_wrong_message_is_named_by_its_place(message, told):
+    assert refused(messages=[*HELLO, message]) == told
+
+
+def test_the_usage_of_a_stream():
+    call = parse(stream=True, stream_options={"include_usage": True})
+    assert (call.stream, call.include_usage) == (True, True)
