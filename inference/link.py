@@ -1,7 +1,8 @@
 """A worker's side of the transport, in a thread of its own.
 
 The engine's thread never waits for the transport: it leaves events here and finds claims and cancels
-here, while the link exchanges them every few milliseconds. Leases are renewed only while the engine's
+here, while the link exchanges them every few milliseconds. What is written the link also keeps, for a
+transport that forgets it (``held``). Leases are renewed only while the engine's
 thread keeps calling ``beat``: a worker that hangs loses its jobs to one that does not.
 """
 
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from .errors import TransportUnavailable
+from .held import HeldJobs
 from .messages import Claim, Event, Renewal, WorkerReport
 from .pace import Pace
 from .transport import Transport
@@ -20,6 +22,7 @@ from .transport import Transport
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 0.004  # between exchanges while the engine works: shorter than a step
+RENEW_SECONDS = 1.0  # between renewals when there is no news
 IDLE_SECONDS = 0.5  # longest wait for a job before the next heartbeat
 HANG_SECONDS = 10.0  # an engine that has not called for so long has stopped
 RETRY_SECONDS = 0.5  # while the transport cannot be reached
@@ -40,6 +43,10 @@ class Link:
         self._busy = False
         self._report: WorkerReport | None = None
         self._pace = Pace(time.monotonic)
+        self._held = HeldJobs(time.monotonic)  # with the next three, used by the link's thread alone
+        self._forgotten: set[str] = set()  # jobs that the transport is to be told again
+        self._asked = float("-inf")  # when it was last asked for news of this worker
+        self._room = (0, 0)  # slots and KV tokens then
         self._beat = time.monotonic()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
@@ -130,25 +137,51 @@ class Link:
             idle, closing = not self._busy and not outbox, self._closing
         if outbox:
             self._send(outbox)
+        self._restore()
         if returned:
             self._return(returned)
         if closing:
             return not self._outbox
-        if alive:
+        if not alive:
+            time.sleep(BUSY_SECONDS)
+        elif idle or report or self._is_due(slots, kv_tokens):
+            self._asked, self._room = time.monotonic(), (slots, kv_tokens)
             self._renew(report)
             self._claim(slots, kv_tokens, IDLE_SECONDS if idle else 0.0)
-        else:
-            time.sleep(BUSY_SECONDS)
         return False
 
+    def _is_due(self, slots: int, kv_tokens: int) -> bool:
+        """Whether asking can bring anything: news, room that was not there, or the lease's next renewal."""
+        more = slots > self._room[0] or kv_tokens > self._room[1]
+        return self._transport.news(self._worker) or more or time.monotonic() - self._asked > RENEW_SECONDS
+
     def _send(self, outbox: dict[str, list[Event]]) -> None:
+        self._held.write(outbox)
         try:
-            self._transport.publish(self._worker, outbox)
+            self._forgotten |= self._transport.publish(self._worker, outbox)
         except TransportUnavailable:
             with self._changed:  # keep them, in front of what has come since
                 for generation, events in outbox.items():
                     self._outbox[generation] = events + self._outbox.get(generation, [])
             raise
+
+    def _restore(self) -> None:
+        """Tell the transport again what it no longer knows; what is not this worker's any more is lost."""
+        while self._forgotten:
+            generation = next(iter(self._forgotten))
+            job = self._held.read(generation)
+            if job is None or not self._transport.restore(self._worker, job.claim, job.log):
+                self._lose({generation})
+            self._forgotten.discard(generation)
+
+    def _lose(self, generations: Iterable[str]) -> None:
+        self._held.forget(generations)
+        with self._changed:
+            self._lost.update(generations)
+            self._pace.lost(frozenset(generations))
+            for generation in generations:
+                self._outbox.pop(generation, None)  # whoever has the job now writes its next events
+            self._changed.notify()
 
     def _return(self, generations: set[str]) -> None:
         try:
@@ -157,16 +190,17 @@ class Link:
             with self._changed:  # renewing would hold them for a worker that does not write them
                 self._returned |= generations
             raise
+        self._held.forget(generations)
 
     def _renew(self, report: WorkerReport | None) -> None:
         renewal = self._transport.renew(self._worker, report)
-        if renewal.cancelled or renewal.lost:
+        if renewal.forgotten:
+            self._forgotten |= self._held.names()
+        if renewal.lost:
+            self._lose(renewal.lost)
+        if renewal.cancelled:
             with self._changed:
                 self._cancelled = renewal.cancelled
-                self._lost |= renewal.lost
-                self._pace.lost(renewal.lost)
-                for generation in renewal.lost:
-                    self._outbox.pop(generation, None)  # whoever has the job now writes its next events
                 self._changed.notify()
 
     def _claim(self, slots: int, kv_tokens: int, wait: float) -> None:
@@ -174,6 +208,7 @@ class Link:
             return
         claims = self._transport.claim(self._worker, slots, max(0, kv_tokens), wait)
         if claims:
+            self._held.begin(claims)
             with self._changed:
                 self._pace.began(claims)
                 self._claims += claims

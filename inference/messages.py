@@ -70,7 +70,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job handed to a worker, with what an earlier worker already published of it.
+    """A job handed to a worker, with what an earlier worker already published of it (``log``).
 
     ``text`` and ``tokens`` are the published text and its length; ``token_ids`` are those of its tokens whose
     ids are known, all of them unless an engine wrote it that tells none (``Text``). ``counter`` is the service
@@ -85,6 +85,7 @@ class Claim:
     counter: float = 0.0
     text: str = ""
     tokens: int = 0
+    log: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,6 +239,7 @@ class MemoryTransport:
             counter=self._queue.served,
             text="".join(event.text for event in written),
             tokens=log_tokens(written),
+            log=tuple(log.events),
         )
 
     def _expire_leases(self) -> None:

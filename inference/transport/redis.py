@@ -164,6 +164,7 @@ def _read_claim(job: bytes, attempt: int, counter: bytes, entries: list[bytes]) 
         counter=float(counter),
         text="".join(event.text for event in written),
         tokens=sum(event.tokens for event in written),
+        log=tuple(events),
     )
 
 

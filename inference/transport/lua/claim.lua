@@ -85,7 +85,7 @@ local function describe(id)
   return { job[1], tonumber(job[2]), job[3], entries(id, 0) }
 end
 
-expire_leases()
+if not are_leases_kept() then expire_leases() end
 local claims = {}
 if call('HGET', key('requests'), worker) == number then
   for _, id in ipairs(call('SMEMBERS', claimed)) do

@@ -29,6 +29,22 @@ local function since()
   return call('HGET', STATE, 'since')
 end
 
+-- Workers call this whenever they ask. When nobody could for a while, the server was out of their reach, and those
+-- that come back a moment later than the first are not to lose their jobs to it.
+local AWAY, PATIENCE = 5, 3
+
+local function are_leases_kept()
+  local time = call('TIME')
+  local now, states = tonumber(time[1]), call('HMGET', STATE, 'asked', 'patient_until')
+  local patient = tonumber(states[2] or '0')
+  if states[1] and now - tonumber(states[1]) > AWAY then
+    patient = now + PATIENCE
+    call('HSET', STATE, 'patient_until', patient)
+  end
+  call('HSET', STATE, 'asked', now)
+  return now < patient
+end
+
 -- Whether the job has a log; one whose retention is over goes here.
 local function known(id)
   local job = call('HMGET', key('job', id), 'seq', 'gone_at')

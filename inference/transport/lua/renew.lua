@@ -1,5 +1,6 @@
 -- ARGV: time, worker, its model, its report ('' for none). Returns the jobs to stop, those lost, and since().
 local worker = ARGV[2]
+are_leases_kept()
 if call('EXISTS', key('held', worker)) == 1 then call('ZADD', LEASES, exact(NOW + LEASE), worker) end
 if ARGV[4] ~= '' then
   call('HSET', key('models'), worker, ARGV[3])
