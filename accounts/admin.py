@@ -5,19 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm
 
-from .models import LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
+from .models import ApiKey, LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class KeptAdmin(ModelAdmin):
+    """Rows that stay."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Not here; but with the person or the workspace they belong to, which are deleted on pages of their own."""
+        here = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return not request.path.startswith(here) and super().has_delete_permission(request, obj)
+
+
+class ReadOnlyAdmin(KeptAdmin):
     """Rows that the product writes and nobody edits."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -25,11 +36,6 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Not here; but with the person or the workspace they belong to, which are deleted on pages of their own."""
-        here = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
-        return not request.path.startswith(here) and super().has_delete_permission(request, obj)
 
 
 class NewUserForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -103,6 +109,59 @@ class MembershipAdmin(ModelAdmin):
     list_select_related = ("user", "tenant")
     search_fields = ("user__email", "tenant__name", "tenant__slug")
     autocomplete_fields = ("user", "tenant")
+
+
+class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A key acts for a member, in a workspace of theirs."""
+
+    class Meta:
+        model = ApiKey
+        fields = ("name", "tenant", "user")
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        tenant, user = data.get("tenant"), data.get("user")
+        if tenant and user and not Membership.objects.filter(tenant=tenant, user=user).exists():
+            self.add_error("user", f"{user} is not a member of {tenant}.")
+        return data
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(KeptAdmin):
+    """Made here and shown once; afterwards it can be renamed and revoked, and never deleted or moved."""
+
+    form = ApiKeyForm
+    list_display = ("name", "prefix", "tenant", "user", "created_at", "last_used_at", "revoked_at")
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("tenant", "user")
+    search_fields = ("name", "prefix", "tenant__slug", "tenant__name", "user__email")
+    autocomplete_fields = ("tenant", "user")
+    actions = ("revoke",)
+    made_template = "admin/accounts/apikey/made.html"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        return ("tenant", "user", "prefix", "created_at", "last_used_at", "revoked_at") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if not change:
+            request.new_secret = obj.draw_secret()  # type: ignore[attr-defined]
+        super().save_model(request, obj, form, change)
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        """The secret in the answer itself: a message after a redirect would put it into a cookie or a table."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"API key “{obj.name}”",
+            "key": obj,
+            "secret": request.new_secret,  # type: ignore[attr-defined]
+            "list_url": reverse("admin:accounts_apikey_changelist"),
+        }
+        return TemplateResponse(request, self.made_template, context)
+
+    @admin.action(description="Revoke the chosen keys", permissions=("change",))
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        count = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
+        messages.success(request, f"Revoked {count} {'key' if count == 1 else 'keys'}.")
 
 
 @admin.register(Plan)

@@ -183,6 +183,11 @@ UNFOLD = {
                         "icon": "group",
                         "link": reverse_lazy("admin:accounts_membership_changelist"),
                     },
+                    {
+                        "title": "API keys",
+                        "icon": "key",
+                        "link": reverse_lazy("admin:accounts_apikey_changelist"),
+                    },
                 ],
             },
             {
