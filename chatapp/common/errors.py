@@ -128,4 +128,4 @@ class Unavailable(ChatappError):
 
 class NoWorker(Unavailable):
     code = "no_worker"
-    message = "No model is running at the moment. Your draft is kept; please try again shortly."
+    message = "No model is running at the moment."

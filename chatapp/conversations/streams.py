@@ -22,7 +22,7 @@ from .models import Message
 from .permissions import get_answer
 
 Frame = dict[str, Any]
-POSITION_SECONDS = 1.0  # how often a waiting person's place in line is looked at
+POSITION_SECONDS = 0.5  # how often a waiting person's place in the last look at the line is read
 RETRY_SECONDS = 1.0  # until the sweep has found a lost generation again, or the transport is back
 
 

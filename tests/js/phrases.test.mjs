@@ -16,11 +16,24 @@ test("the usage line names number, limit, unit and time", () => {
   assert.equal(phrases.usageLine({ ...usage, limit: null }), "1,240 tokens today");
 });
 
-test("a waiting answer says first what the model does, then the place in line", () => {
-  assert.equal(phrases.waitingLine({ place: 3, waiting: 5 }, model("loading", 0.429)), "Loading model 42%…");
-  assert.equal(phrases.waitingLine({ place: 3, waiting: 5 }, model("ready")), "Waiting for the model… 3rd in line");
-  assert.equal(phrases.waitingLine({ place: 1, waiting: 5 }, model("ready")), "You are next…");
+test("a waiting answer says first what the model does, then the place in line and how long it takes", () => {
+  const at = (place, wait) => phrases.waitingLine({ place, waiting: 5, wait }, model("ready"));
+  assert.equal(phrases.waitingLine({ place: 3, waiting: 5, wait: 20 }, model("loading", 0.429)), "Loading model 42%…");
+  assert.equal(at(4, 20), "You’re 4th in line, about 20 s");
+  assert.equal(at(2, 180), "You’re 2nd in line, about 3 min");
+  assert.equal(at(1, 1), "You’re next, about 1 s");
+  assert.equal(at(3, null), "You’re 3rd in line");
   assert.equal(phrases.waitingLine(null, model("ready")), "Waiting for the model…");
+});
+
+test("whoever waits long is told why and that nothing is lost", () => {
+  const told = (wait, state = "ready") => phrases.busyLine(wait === undefined ? null : { place: 9, wait }, model(state));
+  assert.deepEqual([told(undefined), told(null), told(20), told(60, "loading")], ["", "", "", ""]);
+  assert.equal(told(30), "All our GPUs are busy. Your message is saved; we’ll start it as soon as we can.");
+});
+
+test("a duration has one unit", () => {
+  assert.deepEqual([0.2, 90, 91, 5400, 5401].map(phrases.duration), ["1 s", "90 s", "2 min", "90 min", "2 h"]);
 });
 
 test("an answer that ended early says what happens next", () => {
@@ -52,6 +65,7 @@ test("the message box says why it does not send", () => {
   assert.equal(phrases.obstacle(ready), "");
   assert.equal(phrases.obstacle({ ...ready, text: " \n" }), "Write a message first");
   assert.equal(phrases.obstacle({ ...ready, sending: true }), "Sending…");
+  assert.equal(phrases.obstacle({ ...ready, refused: 11.2 }), "You can send this in 12 s");
   assert.equal(phrases.obstacle({ ...ready, answering: true }), "Wait for the answer, or stop it with Esc");
   assert.equal(phrases.obstacle({ ...ready, length: 11 }), "1 character over the limit of 10");
 });

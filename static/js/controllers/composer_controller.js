@@ -68,8 +68,16 @@ export default class extends Controller {
     this.#draw();
   }
 
-  refused() {
+  /** Not to be sent again before its time. A day's quota may be raised meanwhile, so that one is always worth a try. */
+  refused({ detail: { error, draft } }) {
     this.#sending(false);
+    if (draft && error.retry_after && !error.resets_at) this.#hold(error.retry_after * 1000);
+  }
+
+  /** The wait is over and the person says so. */
+  again() {
+    this.#hold(0);
+    this.element.requestSubmit();
   }
 
   /** A new conversation was made from what is shown, or (`shown` false) somewhere else. */
@@ -85,7 +93,15 @@ export default class extends Controller {
 
   #obstacle() {
     const { value: text } = this.inputTarget;
-    return obstacle({ text, length: codePoints(text), limit: this.limit, sending: this.waiting, answering: this.busy });
+    const refused = Math.max(0, (this.heldUntil ?? 0) - Date.now()) / 1000;
+    return obstacle({ text, length: codePoints(text), limit: this.limit, sending: this.waiting, answering: this.busy, refused });
+  }
+
+  #hold(milliseconds) {
+    clearTimeout(this.held);
+    this.heldUntil = Date.now() + milliseconds;
+    this.held = setTimeout(() => this.#draw(), milliseconds);
+    this.#draw();
   }
 
   #sending(sending) {

@@ -1,11 +1,11 @@
 import { Controller } from "vendor/stimulus";
 import { toast } from "models/dom";
 import { MarkdownView } from "models/markdown";
-import { endingLine, tokens, waitingLine } from "models/phrases";
+import { endingLine, tokens } from "models/phrases";
 
 /** One message. Its article carries the message itself, and `sourceText`, exactly what was written. */
 export default class extends Controller {
-  static targets = ["body", "waiting", "ending", "endingWords", "goOn", "copy", "good", "bad", "switcher", "previous", "next", "count", "made"];
+  static targets = ["body", "ending", "endingWords", "goOn", "copy", "good", "bad", "switcher", "previous", "next", "count", "made"];
 
   connect() {
     this.frame = null;
@@ -68,10 +68,8 @@ export default class extends Controller {
 
   #drawState() {
     const { message } = this;
-    const waiting = message.live && message.text === "" ? waitingLine(message.position, this.element.servedModel) : "";
     const ending = message.live ? "" : endingLine(message);
-    show(this.waitingTarget, waiting, waiting);
-    show(this.endingTarget, ending);
+    this.endingTarget.hidden = !ending;
     this.endingWordsTarget.textContent = ending;
     this.goOnTarget.hidden = !message.canContinue;
     this.madeTarget.textContent = [this.element.modelLabel, message.outputTokens && tokens(message.outputTokens)].filter(Boolean).join(" · ");
@@ -91,9 +89,4 @@ export default class extends Controller {
     this.previousTarget.disabled = at === 0;
     this.nextTarget.disabled = at === siblings.length - 1;
   }
-}
-
-function show(element, wanted, text = null) {
-  element.hidden = !wanted;
-  if (text !== null) element.textContent = text;
 }

@@ -1,9 +1,9 @@
 import { Controller } from "vendor/stimulus";
-import { retryLine } from "models/phrases";
+import { retryIn, retryLine } from "models/phrases";
 
 /** A request was refused: why, and when it may be repeated, counting down. */
 export default class extends Controller {
-  static targets = ["message", "retry"];
+  static targets = ["message", "retry", "again"];
 
   disconnect() {
     clearInterval(this.timer);
@@ -12,6 +12,9 @@ export default class extends Controller {
   show({ detail: { error, draft } }) {
     this.since = Date.now();
     this.messageTarget.textContent = error.message;
+    this.element.dataset.code = error.code;
+    this.element.toggleAttribute("data-lasting", !error.retry_after || Boolean(error.resets_at));
+    this.againTarget.hidden = !draft || !error.retry_after || Boolean(error.resets_at);
     this.element.hidden = false;
     clearInterval(this.timer);
     this.#count(error, draft);
@@ -23,7 +26,14 @@ export default class extends Controller {
     this.element.hidden = true;
   }
 
+  again() {
+    this.dispatch("again");
+  }
+
   #count(error, draft) {
-    this.retryTarget.textContent = [retryLine(error, Date.now() - this.since), draft && "Your message is kept."].filter(Boolean).join(" ");
+    const elapsed = Date.now() - this.since;
+    this.againTarget.disabled = retryIn(error, elapsed) > 0;
+    if (!this.againTarget.disabled) clearInterval(this.timer);
+    this.retryTarget.textContent = [retryLine(error, elapsed), draft && "Your message is kept."].filter(Boolean).join(" ");
   }
 }

@@ -1,5 +1,7 @@
 /** What the page says, from what it knows. Pure: the clock comes in as milliseconds. */
 
+const LONG_WAIT = 30; // seconds from which a wait is worth an explanation
+
 const count = new Intl.NumberFormat("en");
 
 export function ordinal(number) {
@@ -32,12 +34,25 @@ export function modelLine({ state, progress, error }) {
   }[state];
 }
 
-/** Why an answer has no text yet: the model first, then the place in line. */
+/** Why an answer has no text yet: the model first, then the place in line and how long that takes, if it is known. */
 export function waitingLine(position, model) {
   const line = modelLine(model);
   if (line) return `${line}…`;
   if (!position) return "Waiting for the model…";
-  return position.place <= 1 ? "You are next…" : `Waiting for the model… ${ordinal(position.place)} in line`;
+  const place = position.place <= 1 ? "You’re next" : `You’re ${ordinal(position.place)} in line`;
+  return position.wait ? `${place}, about ${duration(position.wait)}` : place;
+}
+
+/** What to say to someone whose turn is far off; empty where it is near, or where the model is the reason. */
+export function busyLine(position, model) {
+  const far = position?.wait >= LONG_WAIT && modelLine(model) === "";
+  return far ? "All our GPUs are busy. Your message is saved; we’ll start it as soon as we can." : "";
+}
+
+/** "20 s", "3 min", "2 h" */
+export function duration(seconds) {
+  if (seconds <= 90) return `${Math.ceil(seconds)} s`;
+  return seconds <= 90 * 60 ? `${Math.ceil(seconds / 60)} min` : `${Math.ceil(seconds / 3600)} h`;
 }
 
 /** What an answer that ended early says, and what happens next. Empty for one that is done. */
@@ -50,18 +65,17 @@ export function endingLine({ state, canContinue, error }) {
   }[state] ?? (canContinue ? "This answer reached its longest length." : "");
 }
 
-/** "in 12 s", "in 3 min", or empty once the time has come. */
-export function wait(seconds) {
-  if (seconds <= 0) return "";
-  return seconds < 90 ? `in ${Math.ceil(seconds)} s` : `in ${Math.ceil(seconds / 60)} min`;
+/** Seconds until a refused request may be repeated, 0 when it may. `elapsed` in ms. */
+export function retryIn({ retry_after }, elapsed) {
+  return Math.max(0, (retry_after ?? 0) - elapsed / 1000);
 }
 
 /** When a refused request may be repeated: a time of day, or a count down. `elapsed` in ms. */
 export function retryLine({ retry_after, resets_at }, elapsed) {
   if (resets_at) return `Resets at ${utcTime(resets_at)}.`;
   if (retry_after === null || retry_after === undefined) return "";
-  const left = wait(retry_after - elapsed / 1000);
-  return left ? `Try again ${left}.` : "You can try again now.";
+  const left = retryIn({ retry_after }, elapsed);
+  return left ? `Try again in ${duration(left)}.` : "You can try again now.";
 }
 
 /** Why a text cannot be sent, or empty. `limit` is in code points. */
@@ -72,8 +86,9 @@ export function tooLong(length, limit) {
 }
 
 /** Why the message box cannot send now, in words; empty when it can. */
-export function obstacle({ text, length, limit, sending, answering }) {
+export function obstacle({ text, length, limit, sending, answering, refused }) {
   if (!text.trim()) return "Write a message first";
+  if (refused) return `You can send this in ${duration(refused)}`;
   if (sending) return "Sending…";
   if (answering) return "Wait for the answer, or stop it with Esc";
   return tooLong(length, limit);

@@ -26,6 +26,11 @@ export class MessageStream {
     return LIVE.has(this.state);
   }
 
+  /** Nothing has come of it yet: it is in line, or the model reads the question. */
+  get waits() {
+    return this.state === "queued" || (this.live && this.text === "");
+  }
+
   /** Take over what the server knows of the message. A new generation starts a new log: its text is appended. */
   update({ id, role, state, text, parent, generation, model, siblings, rating, can_continue, error }) {
     Object.assign(this, { id, role, state, text, parent, model, siblings, rating, error });
