@@ -23,6 +23,7 @@ TYPES_BY_CODE = {"quota_exceeded": "insufficient_quota"}
 FIRST_SERVER_ERROR = 500
 FUTILE = ("quota_exceeded",)  # trying again within the minute cannot help
 DRAFT = "; your draft is kept"  # what the page promises, and a program has no use for
+TOO_LONG = ("message_too_long", "prompt_too_long")  # one to the caller, whoever found out
 MESSAGES = {"no_worker": "No model is running at the moment. Please try again shortly."}
 
 
@@ -45,9 +46,10 @@ def error_json(error: ChatappError) -> dict[str, Any]:
     message = MESSAGES.get(error.code) or error.message.replace(DRAFT, "")
     kind = "server_error" if error.status >= FIRST_SERVER_ERROR else TYPES.get(error.status, "invalid_request_error")
     kind = TYPES_BY_CODE.get(error.code, kind)
-    return {
-        "error": {"message": message, "type": kind, "param": getattr(error, "param", None), "code": error.code},
-    }
+    param, code = getattr(error, "param", None), error.code
+    if code in TOO_LONG:
+        param, code = "messages", "context_length_exceeded"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def error_response(error: ChatappError) -> HttpResponse:
@@ -65,8 +67,8 @@ def failure(ended: Ended) -> ChatappError | None:
     """Why an answer has no proper end; None when it has one."""
     if ended.reason in ("stop", "length"):
         return None
-    if ended.error_code == "prompt_too_long":
-        return InvalidCall(ended.error_message, "messages", "context_length_exceeded")
+    if ended.error_code in TOO_LONG:
+        return InvalidCall(ended.error_message, code=ended.error_code)
     message = ended.error_message or "This answer was ended before it was complete. Please try again."
     error = Unavailable(message, retry_after=5)
     error.code = ended.error_code or ended.reason
