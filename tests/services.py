@@ -57,7 +57,7 @@ def start_redis() -> str:
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     process = subprocess.Popen([*command, "--dir", str(folder)], stdout=subprocess.DEVNULL)
     _at_end(lambda: (process.terminate(), process.wait(10)), folder)
-    _wait_for(port)
+    wait_for_port(port)
     return f"redis://127.0.0.1:{port}/0"
 
 
@@ -80,7 +80,7 @@ def _run(folder: Path, *command: object) -> None:
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
 
-def _wait_for(port: int) -> None:
+def wait_for_port(port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

@@ -8,6 +8,7 @@ What a lost connection or a slow reader has missed is read from the log again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -62,6 +63,7 @@ class Readers:
         self._listener: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
         self._client: Redis | None = None
+        self._asking = 0
 
     async def follow(self, generation: str, after_seq: int) -> AsyncIterator[list[Event]]:
         """See ``base.Transport.follow``. Once it has begun, it outlasts a server that is away."""
@@ -112,6 +114,15 @@ class Readers:
         return read_log(generation, reader.seq, answer)
 
     async def _run(self, name: str, *args: Any) -> Any:
+        self._asking += 1
+        try:
+            return await self._ask(name, *args)
+        finally:
+            self._asking -= 1
+            if not self._readers and not self._asking:
+                await self._disconnect()
+
+    async def _ask(self, name: str, *args: Any) -> Any:
         if self._client is None:
             pool = BlockingConnectionPool.from_url(self._settings.url, max_connections=1, **connection_options())
             self._client = Redis(connection_pool=pool)
@@ -135,12 +146,8 @@ class Readers:
             self._listener.cancel()
             self._listener = None
             self._listening.clear()
-        try:
+        with contextlib.suppress(*LOST):  # the log's end makes up for it
             await self._run("leave", generation, self._name)
-        except (*LOST, asyncio.CancelledError):
-            pass  # the log's end makes up for it
-        if not self._readers:
-            await self._disconnect()
 
     async def _disconnect(self) -> None:
         client, self._client = self._client, None

@@ -77,6 +77,7 @@ local function lend(id)
   local attempt = call('HINCRBY', key('job', id), 'attempts', 1)
   call('HSET', key('job', id), 'counter', exact(served()))
   call('SADD', claimed, id)
+  call('EXPIRE', claimed, 3600)
   return attempt
 end
 

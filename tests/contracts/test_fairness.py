@@ -1,0 +1,208 @@
+"""Who goes next, asked of every implementation of the fair queue: pure, and as scripts in Redis."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import uuid
+from collections import Counter
+
+import pytest
+import redis
+
+from inference.fairness import FairQueue
+from inference.messages import BATCH, INTERACTIVE, Job, Sampling, Started, Text
+from inference.transport import RedisTransport
+
+PROMPT, OUTPUT = 1, 2  # what a token of each costs
+
+
+class PureQueue:
+    def __init__(self) -> None:
+        self._queue = FairQueue()
+
+    def push(self, *jobs: Job) -> None:
+        for job in jobs:
+            self._queue.push(job)
+
+    def pop(self, room: float = float("inf")) -> Job | None:
+        return self._queue.pop(room)
+
+    def write(self, job: Job, tokens: int) -> None:
+        self._queue.charge(job, output_tokens=tokens)
+
+
+class RedisQueue:
+    """The same three acts of a transport: submit, claim, publish."""
+
+    def __init__(self, transport: RedisTransport) -> None:
+        self._transport = transport
+        self._seqs: Counter[str] = Counter()
+
+    def push(self, *jobs: Job) -> None:
+        for job in jobs:
+            self._transport.submit(job)
+
+    def pop(self, room: float = 10**9) -> Job | None:
+        claims = self._transport.claim("w", 1, int(room))
+        return claims[0].job if claims else None
+
+    def write(self, job: Job, tokens: int) -> None:
+        seqs = self._seqs
+        if not seqs[job.id]:
+            self._transport.publish("w", {job.id: [Started(1, "w", "m", "r", job.prompt_tokens)]})
+            seqs[job.id] = 1
+        seqs[job.id] += 1
+        assert not self._transport.publish("w", {job.id: [Text(seqs[job.id], "x", (), tokens)]})
+
+
+@pytest.fixture(params=["pure", "redis"])
+def queue(request):
+    if request.param == "pure":
+        yield PureQueue()
+        return
+    prefix = f"{{fair-{uuid.uuid4().hex[:8]}}}:"
+    transport = RedisTransport(os.environ["REDIS_URL"], prefix=prefix)
+    yield RedisQueue(transport)
+    transport.close()
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        client.delete(*client.keys(prefix + "*"))
+
+
+arrival = itertools.count()
+
+
+def job(tenant, prompt=10, *, weight=1.0, band=INTERACTIVE, name=""):
+    number = next(arrival)
+    return Job(
+        name or f"{tenant}-{number}",
+        tenant,
+        "m",
+        (),
+        Sampling(512),
+        prompt,
+        weight=weight,
+        band=band,
+        submitted_at=float(number),
+    )
+
+
+def cost(item, tokens):
+    return PROMPT * item.prompt_tokens + OUTPUT * tokens
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weighted_service_of_two_backlogged_tenants_differs_by_at_most_two_units(queue, seed):
+    """U = max(longest prompt, what runs at once) / smallest weight; here one answer runs at a time."""
+    chance = random.Random(seed)
+    weights = {"a": 1.0, "b": chance.choice([1.0, 4.0, 16.0])}
+    for _ in range(120):
+        for tenant, weight in weights.items():
+            queue.push(job(tenant, chance.randint(1, 300), weight=weight))
+    unit = max(300 * PROMPT, 400 * OUTPUT) / min(weights.values())
+    served = dict.fromkeys(weights, 0.0)
+    for _ in range(110):
+        item, tokens = queue.pop(), chance.randint(0, 400)
+        queue.write(item, tokens)
+        served[item.tenant] += cost(item, tokens) / item.weight
+        assert abs(served["a"] - served["b"]) <= 2 * unit
+
+
+def test_weighted_service_holds_while_several_answers_run_at_once(queue):
+    """With 8 running, what all of them may still write counts: U is the KV cache's tokens."""
+    chance, running, left = random.Random(7), [], {}
+    for _ in range(100):
+        queue.push(job("a", chance.randint(1, 200)), job("b", chance.randint(1, 200), weight=4.0))
+    unit = max(200 * PROMPT, 8 * 100 * OUTPUT)
+    served = {"a": 0.0, "b": 0.0}
+    for _ in range(500):
+        while len(running) < 8:
+            running.append(queue.pop())
+            left[running[-1].id] = chance.randint(10, 100)
+            served[running[-1].tenant] += cost(running[-1], 0) / running[-1].weight
+        item = chance.choice(running)
+        queue.write(item, 10)
+        served[item.tenant] += cost(item, 10) / item.weight - cost(item, 0) / item.weight
+        left[item.id] -= 10
+        if left[item.id] <= 0:
+            running.remove(item)
+        assert abs(served["a"] - served["b"]) <= 2 * unit
+
+
+@pytest.mark.parametrize("tokens", [0, 30])
+def test_weights_of_one_to_four_give_shares_within_five_percent_of_it(queue, tokens):
+    for _ in range(420):
+        queue.push(job("light", 40), job("heavy", 40, weight=4.0))
+    served = Counter()
+    for _ in range(500):
+        item = queue.pop()
+        queue.write(item, tokens)
+        served[item.tenant] += cost(item, tokens)
+    assert served["heavy"] / served["light"] == pytest.approx(4.0, rel=0.05)
+
+
+def test_a_tenant_returning_from_idle_gets_no_more_than_its_share(queue):
+    for _ in range(60):
+        queue.push(job("busy", 50))
+    for _ in range(30):
+        queue.write(queue.pop(), 100)
+    for _ in range(40):
+        queue.push(job("back", 50))
+    taken = []
+    for _ in range(20):
+        taken.append(queue.pop())
+        queue.write(taken[-1], 100)
+    shares = Counter(item.tenant for item in taken)
+    assert abs(shares["back"] - shares["busy"]) <= 1
+
+
+def test_a_tenant_that_was_served_much_does_not_wait_for_ever_when_others_come_new(queue):
+    queue.push(*(job("old", 50) for _ in range(10)))
+    for _ in range(5):
+        queue.write(queue.pop(), 1000)
+    queue.push(*(job("new", 50) for _ in range(10)))
+    assert Counter(queue.pop().tenant for _ in range(10))["new"] in (5, 6), "the newcomer is lifted to the line"
+
+
+def test_batch_work_goes_only_when_nothing_interactive_waits(queue):
+    queue.push(*(job("bulk", 1, band=BATCH) for _ in range(5)))
+    queue.push(*(job("person", 500) for _ in range(5)))
+    assert [queue.pop().tenant for _ in range(5)] == ["person"] * 5
+    queue.push(job("late", 500))
+    assert queue.pop().tenant == "late"
+    assert [queue.pop().tenant for _ in range(5)] == ["bulk"] * 5
+    assert queue.pop() is None
+
+
+def test_a_job_that_does_not_fit_holds_the_line(queue):
+    queue.push(job("first", 1))
+    queue.pop()  # from here on the worker holds something
+    queue.push(job("large", 100), job("small", 1))
+    assert queue.pop(room=50) is None
+    assert queue.pop(room=100).tenant == "large"
+
+
+def test_both_queues_choose_alike(queue):
+    """A long random run against a second, pure queue: the same job at every step."""
+    chance, twin = random.Random(11), PureQueue()
+    weights = {"a": 1.0, "b": 4.0, "c": 16.0, "d": 1.0}
+    waiting, running = 0, []
+    for _ in range(600):
+        act = chance.random()
+        if act < 0.4:
+            tenant = chance.choice(list(weights))
+            band = BATCH if chance.random() < 0.2 else INTERACTIVE
+            item = job(tenant, chance.randint(1, 90), weight=weights[tenant], band=band)
+            queue.push(item)
+            twin.push(item)
+            waiting += 1
+        elif act < 0.7 and waiting:
+            item, expected = queue.pop(), twin.pop()
+            assert item == expected
+            running.append(item)
+            waiting -= 1
+        elif running:
+            item, tokens = chance.choice(running), chance.randint(1, 50)
+            queue.write(item, tokens)
+            twin.write(item, tokens)
