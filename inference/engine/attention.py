@@ -90,10 +90,6 @@ class KVCache:
         for cache in (*self.keys.values(), *self.values.values()):
             cache[block_ids] = 0
 
-    def copy(self, source: int, target: int) -> None:
-        for cache in (*self.keys.values(), *self.values.values()):
-            cache[target] = cache[source]
-
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:

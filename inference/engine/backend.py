@@ -34,9 +34,6 @@ class Cache(Protocol):
     def wipe(self, block_ids: list[int]) -> None:
         """Zero blocks that may hold values that are not finite."""
 
-    def copy(self, source: int, target: int) -> None:
-        """Copy one block to another, in all layers."""
-
 
 class Backend(Protocol):
     device: torch.device

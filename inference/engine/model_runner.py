@@ -60,10 +60,6 @@ class ModelRunner:
         """Zero blocks that may hold values that are not finite, before another sequence gets them."""
         self.cache.wipe(block_ids)
 
-    @torch.inference_mode()
-    def copy_block(self, source: int, target: int) -> None:
-        self.cache.copy(source, target)
-
     def _reserve_cache(self, config: EngineConfig, shapes: dict[int, LayerShape]) -> Cache:
         block_bytes = config.block_size * self.backend.token_bytes(shapes)
         num_blocks = config.num_kv_blocks or self._affordable(config, block_bytes)

@@ -92,10 +92,6 @@ class CpuCache:
         for cache in (*self.keys.values(), *self.values.values()):
             cache[block_ids] = 0
 
-    def copy(self, source: int, target: int) -> None:
-        for cache in (*self.keys.values(), *self.values.values()):
-            cache[target] = cache[source]
-
     def args(self, layer: int, heads: int, how: Attending) -> LayerArgs:
         """Kernel arguments of a layer, made once for each way of attending."""
         key = (layer, heads, how.scale, how.window, how.softcap)
