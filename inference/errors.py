@@ -10,6 +10,9 @@ InferenceError
 │   └── UnsupportedModel       an architecture, weight format or attention the engine refuses
 ├── PromptTooLong              the prompt alone does not fit the model's context or the KV cache
 ├── InvalidStructure           a schema, regular expression or choice that answers cannot be held to
+├── UpstreamError              a model server failed: away, broken off, or what it sent is no answer
+│   ├── UpstreamUnavailable    it did not take the request, which it therefore cannot have begun
+│   └── UpstreamRejected       it finds fault with the request, as any other server would
 └── EngineError                a step failed; the sequences in it were failed, the engine goes on
     └── OutOfMemory            not even one sequence by itself had enough memory for its step
 
@@ -57,6 +60,18 @@ class PromptTooLong(InferenceError):
 
 class InvalidStructure(InferenceError, ValueError):
     code = "invalid_structured_output"
+
+
+class UpstreamError(InferenceError):
+    code = "upstream_error"
+
+
+class UpstreamUnavailable(UpstreamError):
+    code = "upstream_unavailable"
+
+
+class UpstreamRejected(UpstreamError):
+    code = "upstream_rejected"
 
 
 class EngineError(InferenceError):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
-from .engine import LLMEngine
 from .errors import PromptTooLong
 from .messages import ChatMessage, Job
+
+if TYPE_CHECKING:  # workers without torch fit prompts too
+    from .engine import LLMEngine
 
 ANSWER_SHARE = 4  # of a full context, at least one part in this many is kept free for the answer
 BYTES_A_TOKEN = 64  # no tokenizer's average token is longer
@@ -21,13 +24,13 @@ def fit_prompt(engine: LLMEngine, job: Job) -> tuple[list[int], int]:
     what stays is too long.
     """
     messages = list(job.messages)
-    room = _room(engine.context_length, job.max_prompt_tokens, job.sampling.max_tokens)
+    room = prompt_room(engine.context_length, job.max_prompt_tokens, job.sampling.max_tokens)
     dropped = _surplus(engine, messages, room - _length(engine, job.resume_text))
     if dropped and not job.trim:
         raise PromptTooLong(f"It has more than the {room:,} tokens that fit.")
     while True:
-        prompt = _render(engine, _without_oldest(messages, dropped), job.resume_text)
-        if len(prompt) <= room or not job.trim or dropped + 2 > _droppable(messages):
+        prompt = _render(engine, without_oldest(messages, dropped), job.resume_text)
+        if len(prompt) <= room or not job.trim or dropped + 2 > droppable(messages):
             break
         dropped += 2  # the template's own tokens made it longer than the sum of its messages
     if len(prompt) > room:
@@ -45,7 +48,7 @@ def shared_tokens(engine: LLMEngine, job: Job, prompt: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(prompt, shared, strict=False)))
 
 
-def _room(context: int, plan_limit: int, max_tokens: int) -> int:
+def prompt_room(context: int, plan_limit: int, max_tokens: int) -> int:
     """Most prompt tokens, so that an answer still has space behind them."""
     room = context - min(max_tokens, context // ANSWER_SHARE)
     return min(room, plan_limit) if plan_limit else room
@@ -65,16 +68,16 @@ def _surplus(engine: LLMEngine, messages: Sequence[ChatMessage], room: int) -> i
             break
         kept += 1
     surplus = len(messages) - kept
-    return min(surplus + surplus % 2, _droppable(messages))
+    return min(surplus + surplus % 2, droppable(messages))
 
 
-def _droppable(messages: Sequence[ChatMessage]) -> int:
+def droppable(messages: Sequence[ChatMessage]) -> int:
     """How many messages may be left out: all but the system's and the newest, in pairs of question and answer."""
     rest = len(messages) - _system(messages) - 1
     return rest - rest % 2
 
 
-def _without_oldest(messages: Sequence[ChatMessage], dropped: int) -> list[ChatMessage]:
+def without_oldest(messages: Sequence[ChatMessage], dropped: int) -> list[ChatMessage]:
     first = _system(messages)
     return [*messages[:first], *messages[first + dropped :]]
 

@@ -1,0 +1,349 @@
+"""One answer, whatever its servers do: asked again, gone on with elsewhere, ended with what there is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import orjson
+
+from ..answering import Written
+from ..errors import PromptTooLong, UpstreamError, UpstreamRejected, UpstreamUnavailable
+from ..fitting import BYTES_A_TOKEN
+from ..messages import Claim, Ended, EndReason, Started
+from .asking import build_body, choose_seed, fit_answer, fit_turns, tighten
+from .bodies import read_bounded
+from .pieces import BUSY, Piece, Usage, read_error, read_piece
+from .server import Pool, Server
+from .sse import LONGEST_EVENT, EventParser
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 4  # servers asked for one answer
+PAUSE_SECONDS = 0.2  # before the second of them; doubled for each after it
+LAST_WORDS_SECONDS = 1.0  # for the usage, after the end of the text
+MOST_PAUSE = 30.0  # seconds a server that says it is busy is left alone
+REASONS: dict[str, EndReason] = {"stop": "stop", "length": "length", "eos_token": "stop", "stop_sequence": "stop"}
+LEAST_LENGTH = 256  # tokens' worth of text that any answer may have
+BROKEN = ("abort", "error")  # reasons of a server that gave up
+WITHHELD = "content_filter"
+MESSAGES = {
+    "upstream_error": "The model server failed while writing this answer. Try again in a moment.",
+    "upstream_rejected": "The model server does not accept this message.",
+    "upstream_withheld": "The model server withheld the rest of this answer.",
+    "prompt_too_long": "Too long for this model. Shorten it and send it again.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds until the first token of a request, and between two; ``context`` 0 leaves it to the servers."""
+
+    first_token: float = 60.0
+    token: float = 30.0
+    context: int = 0
+
+
+@dataclass(slots=True)
+class Totals:
+    requests: int = 0
+    failed_requests: int = 0
+    continued_answers: int = 0
+    first_tokens: int = 0
+    first_token_seconds: float = 0.0
+    output_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What was written of an answer and not yet taken by the worker. ``news`` is called after every change."""
+
+    generation: str
+    news: Callable[[str], None]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    started: Started | None = None
+    text: list[str] = field(default_factory=list)
+    tokens: int = 0
+    total: int = 0  # tokens of the answer, those of earlier workers included
+    ended: Ended | None = None
+    returned: bool = False
+    closed: bool = False
+
+    def put(self, text: str, tokens: int) -> None:
+        with self.lock:
+            if self.closed:
+                return
+            self.text.append(text)
+            self.tokens += tokens
+            self.total += tokens
+        self.news(self.generation)
+
+    def close(self) -> None:
+        """What comes from now on is nobody's."""
+        with self.lock:
+            self.closed = True
+
+    def tell(self, *, started: Started | None = None, ended: Ended | None = None, returned: bool = False) -> None:
+        with self.lock:
+            self.started = started or self.started
+            self.ended = self.ended or ended
+            self.returned = returned
+        self.news(self.generation)
+
+    def take(self) -> Written:
+        with self.lock:
+            text, tokens = "".join(self.text), self.tokens
+            self.text, self.tokens = [], 0
+            started, self.started = self.started, None
+            return Written(self.generation, started, text, (), tokens, self.ended, self.returned)
+
+
+class Answer:
+    """``write`` asks the pool's servers until the answer has an end, which is in the outbox then."""
+
+    def __init__(self, claim: Claim, outbox: Outbox, pool: Pool, limits: Limits, totals: Totals) -> None:
+        self._job, self._outbox, self._pool, self._limits, self._totals = claim.job, outbox, pool, limits, totals
+        self._text, self._length = [claim.text], len(claim.text)  # all that is or will be published of it
+        outbox.total = claim.tokens
+        self._usage: Usage | None = None
+        self._earlier = claim.tokens  # tokens that other requests wrote
+        self._dropped = -1  # not yet estimated
+        self._most_tokens = 0
+        self._half = ""  # of a character that comes in two pieces
+        self._begun, self._first = time.monotonic(), 0.0
+        self._is_started = False
+
+    async def write(self, session: aiohttp.ClientSession) -> None:
+        tried: set[str] = set()
+        unavailable, failures = True, 0
+        while failures < ATTEMPTS:
+            server = self._pool.choose(tried, continuing=self._length > 0)
+            if server is None:
+                break
+            tried.add(server.url)
+            try:
+                if await self._try(session, server):
+                    return
+            except UpstreamError as error:
+                logger.warning("upstream %s failed job %s: %s", server.url, self._job.id, error)
+                self._totals.failed_requests += 1
+                unavailable &= isinstance(error, UpstreamUnavailable)
+                failures += 1
+                await asyncio.sleep(0 if len(tried) < len(self._pool.servers) else PAUSE_SECONDS * 2**failures)
+        self._give_up(unavailable)
+
+    def ended(self, reason: EndReason, code: str = "") -> Ended:
+        """The end of the answer as far as it is written."""
+        now, usage = time.monotonic(), self._usage
+        first = self._first or now
+        return Ended(
+            0,
+            reason,
+            output_tokens=self._outbox.total,
+            cached_tokens=usage.cached_tokens if usage else 0,
+            error_code=code,
+            error_message=MESSAGES.get(code, ""),
+            prefill_seconds=first - self._begun,
+            decode_seconds=now - first,
+            prompt_tokens=usage.prompt_tokens if usage else 0,
+            approximate=usage is None,
+        )
+
+    def _give_up(self, unavailable: bool) -> None:
+        """No server is left to ask. What none has taken waits in the line for one that does."""
+        if unavailable and not self._length:
+            self._outbox.tell(returned=True)
+        elif self._length:
+            self._end("interrupted")
+        else:
+            self._end("failed", UpstreamError.code)
+
+    def _end(self, reason: EndReason, code: str = "") -> None:
+        self._outbox.tell(ended=self.ended(reason, code))
+
+    async def _try(self, session: aiohttp.ClientSession, server: Server) -> bool:
+        """One request. True when the answer has its end; False to ask again, with less. Raises ``UpstreamError``."""
+        server.breaker.begin()
+        server.in_flight += 1
+        self._totals.requests += 1
+        try:
+            await self._ask(session, server)
+        except PromptTooLong:
+            server.breaker.succeeded()
+            return not self._tighten()
+        except UpstreamRejected as error:
+            server.breaker.succeeded()
+            logger.warning("upstream %s rejected job %s: %s", server.url, self._job.id, error)
+            self._end("failed", error.code)
+        except UpstreamError:
+            if time.monotonic() >= server.paused_until:  # a server that says it is busy is well
+                server.breaker.failed()
+            raise
+        else:
+            server.breaker.succeeded()
+        finally:
+            server.breaker.abandoned()
+            server.in_flight -= 1
+        return True
+
+    def _tighten(self) -> bool:
+        """Whether there is something to leave out."""
+        try:
+            self._dropped, self._most_tokens = tighten(self._job, self._dropped, self._most_tokens)
+        except PromptTooLong as error:
+            self._end("failed", error.code)
+            return False
+        return True
+
+    async def _ask(self, session: aiohttp.ClientSession, server: Server) -> None:
+        body, self._earlier, self._usage = self._body(server), self._outbox.total, None
+        timeouts, began = self._limits, time.monotonic()
+        reached = finish = None
+        try:
+            async with (
+                asyncio.timeout(timeouts.first_token) as timer,
+                session.post(server.url + "/chat/completions", data=body, allow_redirects=False) as response,
+            ):
+                reached = response
+                await _check(response, server)
+                self._start(server)
+                async for piece in _pieces(response):
+                    if piece.text or piece.thought:
+                        self._saw_token(server, began)
+                        timer.reschedule(asyncio.get_running_loop().time() + timeouts.token)
+                    finish = self._take(piece) or finish or ("stop" if piece.done else None)
+                    if self._length > BYTES_A_TOKEN * max(LEAST_LENGTH, self._job.sampling.max_tokens):
+                        finish = "length"  # a server that does not count would write for ever
+                        break
+                    if piece.finish or piece.done:
+                        timer.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_SECONDS)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise UpstreamUnavailable(f"it cannot be reached: {error}") from None
+        except TimeoutError:
+            if not finish:
+                raise UpstreamError("it was silent for too long") from None
+        except UpstreamError:
+            if not finish:  # what follows the end cannot spoil it
+                raise
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if not finish:
+                where = "broke off" if reached else "did not answer"
+                raise UpstreamError(f"it {where}: {type(error).__name__}: {error}") from None
+        self._finish(finish)
+
+    def _body(self, server: Server) -> bytes:
+        job, so_far = self._job, self._job.resume_text + "".join(self._text)
+        context = self._limits.context or server.context_length
+        if self._dropped < 0:
+            self._dropped = fit_turns(job, context, so_far)
+            self._most_tokens = fit_answer(job, context)
+        body = build_body(
+            job,
+            model=server.model or self._pool.model,
+            so_far=so_far,
+            dropped=self._dropped,
+            max_tokens=max(1, self._most_tokens - self._outbox.total),
+            continuation=self._pool.continues(server),
+        )
+        self._totals.continued_answers += self._length > 0
+        return orjson.dumps(body)
+
+    def _start(self, server: Server) -> None:
+        """A server has taken it: the answer is being written. Told once."""
+        if self._is_started:
+            return
+        self._is_started = True
+        wanted = self._job.sampling
+        sampling: dict[str, Any] = {
+            name: getattr(wanted, name)
+            for name in ("temperature", "top_p", "top_k", "min_p")
+            if getattr(wanted, name) is not None
+        }
+        self._outbox.tell(
+            started=Started(
+                0,
+                worker="",
+                model="",
+                model_revision=server.revision,
+                prompt_tokens=self._job.prompt_tokens,
+                dropped_messages=self._dropped,
+                seed=choose_seed(self._job),
+                sampling=sampling | {"max_tokens": self._most_tokens},
+            )
+        )
+
+    def _saw_token(self, server: Server, began: float) -> None:
+        if not self._first:
+            self._first = time.monotonic()
+            seconds = self._first - began
+            server.saw_first_token(seconds)
+            self._totals.first_tokens += 1
+            self._totals.first_token_seconds += seconds
+
+    def _take(self, piece: Piece) -> str:
+        """Pass a piece on; the reason when it is the last. Raises ``UpstreamError`` when the server gave up."""
+        if piece.text:
+            text = self._mend(piece.text)
+            self._text.append(text)
+            self._length += len(text)
+            self._totals.output_tokens += 1
+            self._outbox.put(text, 1)
+        self._usage = piece.usage or self._usage
+        if piece.finish in BROKEN:
+            raise UpstreamError(f"it gave up: {piece.finish}")
+        return piece.finish
+
+    def _mend(self, text: str) -> str:
+        """Halves of a character, escaped one by one, put together; a half alone becomes U+FFFD."""
+        text = self._half + text
+        self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+        whole = text[:-1] if self._half else text
+        return whole if whole.isascii() else whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def _finish(self, finish: str | None) -> None:
+        """The stream is over. Raises ``UpstreamError`` when it had no end."""
+        if not finish:
+            raise UpstreamError("it broke off")
+        usage = self._usage
+        if usage and usage.output_tokens and (more := self._earlier + usage.output_tokens - self._outbox.total) > 0:
+            self._totals.output_tokens += more
+            self._outbox.put("", more)
+        if finish == WITHHELD:
+            self._end("failed", "upstream_withheld")
+        else:
+            self._end(REASONS.get(finish, "stop"))
+
+
+async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[Piece]:
+    """What the response says, until it says that it is done. A server that does not stream sends all at once."""
+    if response.content_type == "application/json":
+        yield read_piece(b"", await read_bounded(response, LONGEST_EVENT))
+        return
+    parser = EventParser()
+    async for chunk in response.content.iter_any():
+        for name, data in parser.feed(chunk):
+            yield read_piece(name, data)
+    for name, data in parser.finish():
+        yield read_piece(name, data)
+
+
+async def _check(response: aiohttp.ClientResponse, server: Server) -> None:
+    """Raises the error that the status means."""
+    if response.status == 200:  # noqa: PLR2004
+        return
+    if response.status in BUSY:
+        pause = response.headers.get("Retry-After", "")
+        server.paused_until = time.monotonic() + min(MOST_PAUSE, float(pause) if pause.isdigit() else 1.0)
+        raise UpstreamUnavailable(f"it is busy ({response.status})")
+    body = await read_bounded(response, LONGEST_EVENT)
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        said = body[:200].decode("utf-8", "replace")
+    raise read_error(said, response.status)

@@ -1,0 +1,97 @@
+"""What a server is asked: the body of one chat completion.
+
+How a server is made to go on with a text instead of beginning a new answer (``Continuation``):
+
+flag     the text as a last assistant message, with ``continue_final_message`` and without a generation
+         prompt: vLLM, SGLang, TGI, llama.cpp since May 2026
+prefill  the text as a last assistant message and nothing else: Ollama, llama.cpp before
+none     not at all: the text, then a request to go on, which only a person's *Continue* may mean
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ..answering import seed_of
+from ..errors import PromptTooLong
+from ..fitting import ANSWER_SHARE, droppable, prompt_room, without_oldest
+from ..messages import ChatMessage, Job
+
+Continuation = Literal["flag", "prefill", "none"]
+
+BY_OWNER: dict[str, Continuation] = {"vllm": "flag", "sglang": "flag", "llamacpp": "flag"}  # of GET /v1/models
+GO_ON = "Go on exactly where your answer stopped. Repeat nothing of it."
+BYTES_A_TOKEN = 3  # about; a server that counts more says so, and is asked again with less
+MARKERS = 8  # tokens around a message
+LEAST_TOKENS = 64  # an answer is cut no shorter to make room for its prompt
+UNLIMITED = 2**40
+SEEDS = 2**31  # what every server takes
+
+
+def fit_turns(job: Job, context: int, so_far: str) -> int:
+    """How many of the oldest messages to leave out, by estimate; ``context`` is 0 when unknown."""
+    room = prompt_room(context or UNLIMITED, job.max_prompt_tokens, job.sampling.max_tokens)
+    sizes = [_estimate(message.content) for message in job.messages]
+    first, total, dropped = int(job.messages[0].role == "system"), sum(sizes) + _estimate(so_far), 0
+    while job.trim and total > room and dropped < droppable(job.messages):
+        total -= sum(sizes[first + dropped : first + dropped + 2])
+        dropped += 2
+    return dropped
+
+
+def fit_answer(job: Job, context: int) -> int:
+    """``max_tokens``, no more than surely fits behind the prompt, and a good part of the context at least."""
+    space = context - job.prompt_tokens  # which the web has estimated high
+    return min(job.sampling.max_tokens, max(space, context // ANSWER_SHARE)) if context else job.sampling.max_tokens
+
+
+def tighten(job: Job, dropped: int, max_tokens: int) -> tuple[int, int]:
+    """Fewer turns, or else a shorter answer, after a server said it is too much. Raises ``PromptTooLong``."""
+    most = droppable(job.messages)
+    if job.trim and dropped < most:
+        return min(most, max(2, 2 * dropped)), max_tokens
+    if job.trim and max_tokens > LEAST_TOKENS:
+        return dropped, max(LEAST_TOKENS, max_tokens // 2)
+    raise PromptTooLong("It does not fit the model's context.")
+
+
+def build_body(
+    job: Job, *, model: str, so_far: str, dropped: int, max_tokens: int, continuation: Continuation
+) -> dict[str, Any]:
+    wanted = job.sampling
+    chosen = {
+        "temperature": wanted.temperature,
+        "top_p": wanted.top_p,
+        "top_k": wanted.top_k,
+        "min_p": wanted.min_p,
+        "stop": list(wanted.stop) or None,
+    }
+    body = {
+        "model": model,
+        "messages": _messages(without_oldest(job.messages, dropped), so_far, continuation),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": max_tokens,
+        "seed": choose_seed(job),
+    } | {name: value for name, value in chosen.items() if value is not None}
+    if so_far and continuation == "flag":
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
+    return body
+
+
+def choose_seed(job: Job) -> int:
+    return (seed_of(job.id) if job.sampling.seed is None else job.sampling.seed) % SEEDS
+
+
+def _messages(messages: Sequence[ChatMessage], so_far: str, continuation: Continuation) -> list[dict[str, str]]:
+    chat = [{"role": str(message.role), "content": message.content} for message in messages]
+    if so_far:
+        chat.append({"role": "assistant", "content": so_far})
+        if continuation == "none":
+            chat.append({"role": "user", "content": GO_ON})
+    return chat
+
+
+def _estimate(text: str) -> int:
+    return len(text.encode()) // BYTES_A_TOKEN + MARKERS

@@ -1,0 +1,111 @@
+"""What a server's events and bodies say, whatever else is in them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ..errors import PromptTooLong, UpstreamError, UpstreamRejected, UpstreamUnavailable
+
+DONE = b"[DONE]"
+TOO_LONG = ("context length", "context size", "context window", "maximum context", "exceed_context", "context_length")
+SHOWN = 200  # characters of a server's own words, for the log
+NOT_TAKEN = (401, 403, 404, 405, 408, 425)  # refusals that are no word on the request
+BUSY = (429, 503)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """``thought``: the model thinks (``reasoning_content``), which is no part of the answer. ``done``: all was said."""
+
+    text: str = ""
+    thought: bool = False
+    finish: str = ""
+    usage: Usage | None = None
+    done: bool = False
+
+
+def read_piece(name: bytes, data: bytes) -> Piece:
+    """An event's data. Raises ``UpstreamError`` or one of its kinds for an error, and for what is no answer."""
+    if data == DONE:
+        return Piece(done=True)
+    message = _object(data)
+    if name == b"error" or message.get("error") or message.get("object") == "error":
+        raise read_error(message)
+    usage = _usage(message.get("usage"))
+    choice = _first(message.get("choices"))
+    if choice is None:
+        return Piece(usage=usage)
+    delta = choice.get("delta") or choice.get("message") or {}
+    if not isinstance(delta, dict):
+        raise UpstreamError("it sent an answer of an unknown shape")
+    text, finish = delta.get("content"), choice.get("finish_reason")
+    return Piece(
+        text=text if isinstance(text, str) else "",
+        thought=bool(delta.get("reasoning_content") or delta.get("reasoning")),
+        finish=finish if isinstance(finish, str) else "",
+        usage=usage,
+    )
+
+
+def read_error(message: Any, status: int = 0) -> Exception:
+    """The error that an error's body means. ``status``: of the response, 0 inside a stream."""
+    error = message.get("error", message) if isinstance(message, dict) else message
+    fields = error if isinstance(error, dict) else {"message": error}
+    said = str(fields.get("message") or fields.get("detail") or fields or "no reason")[:SHOWN]
+    code = fields.get("code") if status == 0 else status
+    status = code if isinstance(code, int) and not isinstance(code, bool) else status
+    marks = f"{fields.get('code')} {fields.get('type')} {said}".lower()
+    if status in (0, 400, 413, 422) and any(words in marks for words in TOO_LONG):
+        return PromptTooLong("It does not fit the model's context.")
+    if status in NOT_TAKEN:
+        return UpstreamUnavailable(f"it answered {status}: {said}")
+    if status in (400, 413, 422):
+        return UpstreamRejected(said)
+    return UpstreamError(f"it answered {status or 'an error'}: {said}")
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        message = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        message = _lenient(data)
+    if not isinstance(message, dict):
+        raise UpstreamError(f"it sent what is no answer: {data[:SHOWN]!r}")
+    return message
+
+
+def _lenient(data: bytes) -> Any:
+    """Halves of characters, as bytes or as escapes, are the text's damage and not the stream's."""
+    try:
+        return json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise UpstreamError(f"it sent what is no answer: {data[:SHOWN]!r}") from None
+
+
+def _first(choices: Any) -> dict[str, Any] | None:
+    if not isinstance(choices, list):
+        return None
+    return next((choice for choice in choices if isinstance(choice, dict) and not choice.get("index")), None)
+
+
+def _usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    return Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached))
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < 2**31 else 0

@@ -1,0 +1,66 @@
+"""Server-sent events, however the network cuts them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.errors import UpstreamError
+from inference.upstream.sse import EventParser
+
+LINE_ENDS = (b"\n", b"\r", b"\r\n")
+DATA = st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs"]), max_size=30)
+EVENTS = st.lists(st.tuples(st.sampled_from(["", "error"]), st.lists(DATA, min_size=1, max_size=3)), max_size=6)
+
+
+def parse(parser, chunks):
+    events = [event for chunk in chunks for event in parser.feed(chunk)]
+    return events + parser.finish()
+
+
+def cut(raw, places):
+    """``raw`` in pieces, cut at ``places``."""
+    edges = [0, *sorted(place % (len(raw) + 1) for place in places), len(raw)]
+    return [raw[a:b] for a, b in pairwise(edges)]
+
+
+@given(EVENTS, st.sampled_from(LINE_ENDS), st.lists(st.integers(0, 2000), max_size=20), st.booleans())
+def test_events_are_the_same_wherever_they_are_cut(events, end, places, with_comments):
+    raw, expected = b"", []
+    for name, lines in events:
+        raw += b": keep-alive" + end + end if with_comments else b""
+        raw += b"event: " + name.encode() + end if name else b""
+        raw += b"".join(b"data: " + line.encode() + end for line in lines) + end
+        expected.append((name.encode(), "\n".join(lines).encode()))
+    assert parse(EventParser(), cut(raw, places)) == expected
+
+
+@given(st.binary(max_size=500), st.lists(st.integers(0, 500), max_size=10))
+def test_any_bytes_are_read_the_same_whole_and_in_pieces(raw, places):
+    assert parse(EventParser(), cut(raw, places)) == parse(EventParser(), [raw])
+
+
+@given(st.integers(1, 400), st.integers(1, 50))
+def test_no_more_than_the_longest_event_is_kept(size, chunk):
+    """In one line, in many lines of data, and in a comment."""
+    for raw in (b"data: " + b"x" * size, b"data: x\n" * size, b":" + b"x" * size + b"\n"):
+        parser = EventParser(longest=100)
+        pieces = [raw[n : n + chunk] for n in range(0, len(raw), chunk)]
+        if len(raw.replace(b"\n", b"")) <= 100:
+            parse(parser, pieces)
+        else:
+            with pytest.raises(UpstreamError, match="over 100 bytes"):
+                parse(parser, pieces)
+
+
+def test_the_limit_is_of_one_event_and_not_of_all():
+    parser = EventParser(longest=100)
+    raw = b"data: " + b"x" * 60 + b"\n\n"
+    assert len(parse(parser, [raw] * 50)) == 50
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_field():
+    assert parse(EventParser(), [b"\xef\xbb\xbfdata: a\n\n"]) == [(b"", b"a")]
