@@ -217,6 +217,7 @@ def _record_how(generation: Generation, outcome: Outcome) -> None:
     if ended := outcome.ended:
         generation.finish_reason, generation.error_code = ended.reason, ended.error_code[:40]
         generation.output_tokens, generation.cached_tokens = ended.output_tokens, ended.cached_tokens
+        generation.prompt_tokens = ended.prompt_tokens or generation.prompt_tokens
         generation.prefill_ms, generation.decode_ms = (
             _milliseconds(ended.prefill_seconds),
             _milliseconds(ended.decode_seconds),

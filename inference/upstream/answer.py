@@ -17,7 +17,7 @@ from ..answering import Written
 from ..errors import PromptTooLong, UpstreamError, UpstreamRejected, UpstreamUnavailable
 from ..fitting import BYTES_A_TOKEN
 from ..messages import Claim, Ended, EndReason, Started
-from .asking import build_body, choose_seed, fit_answer, fit_turns, tighten
+from .asking import build_body, choose_seed, estimate_prompt, fit_answer, fit_turns, tighten
 from .bodies import read_bounded
 from .pieces import BUSY, Piece, Usage, read_error, read_piece
 from .server import Pool, Server
@@ -151,7 +151,7 @@ class Answer:
             error_message=MESSAGES.get(code, ""),
             prefill_seconds=first - self._begun,
             decode_seconds=now - first,
-            prompt_tokens=usage.prompt_tokens if usage else 0,
+            prompt_tokens=max(0, usage.prompt_tokens - self._earlier) if usage else 0,
             approximate=usage is None,
         )
 
@@ -271,7 +271,7 @@ class Answer:
                 worker="",
                 model="",
                 model_revision=server.revision,
-                prompt_tokens=self._job.prompt_tokens,
+                prompt_tokens=estimate_prompt(self._job, self._dropped),
                 dropped_messages=self._dropped,
                 seed=choose_seed(self._job),
                 sampling=sampling | {"max_tokens": self._most_tokens},

@@ -40,6 +40,11 @@ def fit_turns(job: Job, context: int, so_far: str) -> int:
     return dropped
 
 
+def estimate_prompt(job: Job, dropped: int) -> int:
+    """Tokens of what is sent, for those who do not wait to hear them from the server."""
+    return sum(_estimate(message.content) for message in without_oldest(job.messages, dropped))
+
+
 def fit_answer(job: Job, context: int) -> int:
     """``max_tokens``, no more than surely fits behind the prompt, and a good part of the context at least."""
     space = context - job.prompt_tokens  # which the web has estimated high

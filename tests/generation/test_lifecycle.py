@@ -69,6 +69,17 @@ def test_a_finished_answer_is_written_explained_and_settled(member, ask, hand):
     assert (entry.prompt_tokens, entry.output_tokens, entry.generation_id) == (10, 3, generation_id)
 
 
+def test_a_prompt_whose_length_was_known_at_the_end_only_is_charged_by_that(member, ask, hand):
+    accepted = ask()
+    job = hand.take()
+    hand.start(job, prompt_tokens=40)
+    hand.write(job, "Hello")
+    hand.end(job, prompt_tokens=12)
+    finish_generation(generation_id=accepted.generation.pk)
+    assert the(Generation, accepted.generation).prompt_tokens == 12
+    assert usage(member) == (13, 0)
+
+
 def test_finishing_again_changes_nothing(member, ask, hand):
     accepted = ask()
     hand.answer("a")

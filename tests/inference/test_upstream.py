@@ -242,6 +242,7 @@ def test_after_the_first_token_another_server_goes_on_word_by_word(transport, re
     transport.submit(job(sampling=replace(SAMPLING, max_tokens=18)))
     log = ended(transport)
     assert (text_of(log), log[-1].reason) == (words(18), "length")
+    assert log[-1].prompt_tokens == 2, "what was written elsewhere is no part of the prompt"
     (asked,) = good.requests
     assert asked["messages"][-1] == {"role": "assistant", "content": words(8)}
     assert (asked["continue_final_message"], asked["add_generation_prompt"]) == (True, False)
