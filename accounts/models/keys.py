@@ -8,12 +8,13 @@ from datetime import timedelta
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from chatapp.common.ids import uuid7
 
 from ..scoping import TenantModel
+from .people import Membership
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -26,6 +27,7 @@ class ApiKey(TenantModel):
     """
 
     PREFIX = "sk-"
+    is_member: bool  # of a key that was found
     SHOWN = 10  # characters of the secret that lists show; enough to tell keys apart
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -52,14 +54,16 @@ class ApiKey(TenantModel):
 
     @classmethod
     def find(cls, secret: str) -> Self | None:
-        """The key with this secret that was not revoked, with its tenant, plan and member."""
-        rows = cls.everyone.select_related("tenant__plan", "user")
+        """The key with this secret that was not revoked, with its tenant, plan and member, in one query."""
+        memberships = Membership.objects.filter(tenant_id=OuterRef("tenant_id"), user_id=OuterRef("user_id"))
+        rows = cls.everyone.select_related("tenant__plan", "user").annotate(is_member=Exists(memberships))
         key: Self | None = rows.filter(digest=digest(secret), revoked_at=None).first()
         return key
 
     @property
     def member_is_active(self) -> bool:
-        return self.user.is_active and self.user.memberships.filter(tenant_id=self.tenant_id).exists()
+        """Of a key that was found: neither suspended nor out of the workspace."""
+        return self.user.is_active and self.is_member
 
     def note_use(self) -> None:
         """To the minute: a busy key writes one row a minute, not one a request."""

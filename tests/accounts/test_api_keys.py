@@ -28,9 +28,11 @@ def make(staff, tenant, user):
     return staff.post("/admin/accounts/apikey/add/", {"name": "CI", "tenant": tenant.pk, "user": user.pk})
 
 
-def test_a_key_is_found_by_its_secret_until_it_is_revoked():
+def test_a_key_is_found_by_its_secret_until_it_is_revoked(django_assert_num_queries):
     key, other = ApiKeyFactory(), ApiKeyFactory()
-    assert ApiKey.find(key.secret) == key
+    with django_assert_num_queries(1):
+        found = ApiKey.find(key.secret)
+        assert (found, found.tenant.plan, found.member_is_active) == (key, key.tenant.plan, True)
     assert ApiKey.find(other.secret) == other
     assert ApiKey.find(key.secret[:-1]) is None
     ApiKey.everyone.filter(pk=key.pk).update(revoked_at=timezone.now())
