@@ -2,8 +2,8 @@
 
 Every row that belongs to a tenant is read through ``TenantManager``. It filters by the tenant in
 scope, and raises when there is none: forgetting the scope is an error, never a leak. The scope is
-set at four doors only: the request middleware, the consumer's dispatch, a Celery task, a management
-command. ``all_tenants()`` is the explicit word for work across tenants (sweeps, roll-ups, the admin).
+set at five doors only: the request middleware, an API key, the consumer's dispatch, a Celery task, a
+management command. ``all_tenants()`` is the explicit word for work across tenants (sweeps, roll-ups, the admin).
 """
 
 from __future__ import annotations

@@ -38,9 +38,10 @@ def admit_job(job: Job, plan: Plan) -> None:
 
 
 def _check_room(job: Job, workers: list[WorkerReport]) -> None:
-    """The system's words and the newest turn; older ones are left out where there is no room for them."""
-    kept = {0, len(job.messages) - 1} if job.messages[0].role == "system" else {len(job.messages) - 1}
-    size = sum(len(job.messages[index].content.encode()) for index in kept)
+    """The system's words and the newest turn; older ones are left out where there is no room, if they may be."""
+    first = [message for message in job.messages[:1] if message.role == "system"]
+    kept = [*first, job.messages[-1]] if job.trim else job.messages
+    size = sum(len(message.content.encode()) for message in kept)
     if not fits(size // BYTES_A_TOKEN, workers):
         raise MessageTooLong("This message is longer than the model can read. Shorten it and send it again.")
 

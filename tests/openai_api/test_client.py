@@ -207,6 +207,14 @@ def test_refusals_have_a_status_a_code_and_a_time_to_come_back(client, key, tran
     assert refused.value.response.headers["retry-after"] == "15"
 
 
+def test_a_conversation_that_no_worker_has_room_for_is_refused_as_a_whole(client):
+    turns = [{"role": "user", "content": "long " * 6_000} for _ in range(3)]  # each by itself would fit
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, messages=turns)
+    assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "messages")
+    assert Generation.everyone.count() == 0
+
+
 def test_requests_a_minute_are_told_in_headers(client, key, answering):
     plan = key.tenant.plan
     plan.requests_per_minute = 1
