@@ -40,7 +40,7 @@ class Reply:
         """As the ledger has it."""
         started, ended = self._answer.started, self._answer.ended
         assert ended is not None
-        prompt = started.prompt_tokens if started else 0
+        prompt = ended.prompt_tokens or (started.prompt_tokens if started else 0)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": ended.output_tokens,

@@ -46,6 +46,20 @@ def test_the_callers_own_words_and_choices_reach_the_model_and_nothing_else_does
     assert job.operator_characters == 0
 
 
+def test_a_prompt_that_is_counted_at_the_end_only_is_told_as_it_is_charged(client, machine):
+    def answer():
+        job = machine.take()
+        machine.start(job)
+        machine.write(job, "one")
+        machine.end(job, prompt_tokens=14)
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    assert ask(client).usage.prompt_tokens == 14
+    answering.join(10)
+    assert UsageDay.everyone.values_list("reserved", "used").get() == (0, 15)
+
+
 def test_an_answer_in_pieces(client, answering):
     answering("one ", "two", reason="length")
     chunks = list(ask(client, stream=True, stream_options={"include_usage": True}))
