@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import orjson
 
-from ..answering import Written
 from ..errors import PromptTooLong, UpstreamError, UpstreamRejected, UpstreamUnavailable
 from ..fitting import BYTES_A_TOKEN
 from ..messages import Claim, Ended, EndReason, Started
 from .asking import build_body, choose_seed, estimate_prompt, fit_answer, fit_turns, tighten
-from .bodies import read_bounded
-from .pieces import BUSY, Piece, Usage, read_error, read_piece
+from .outbox import Outbox
+from .pieces import Piece, Usage
+from .responses import check_status, stream_pieces
 from .server import Pool, Server
-from .sse import LONGEST_EVENT, EventParser
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4  # servers asked for one answer
 PAUSE_SECONDS = 0.2  # before the second of them; doubled for each after it
 LAST_WORDS_SECONDS = 1.0  # for the usage, after the end of the text
-MOST_PAUSE = 30.0  # seconds a server that says it is busy is left alone
 REASONS: dict[str, EndReason] = {"stop": "stop", "length": "length", "eos_token": "stop", "stop_sequence": "stop"}
 LEAST_LENGTH = 256  # tokens' worth of text that any answer may have
 BROKEN = ("abort", "error")  # reasons of a server that gave up
@@ -58,50 +54,6 @@ class Totals:
     first_tokens: int = 0
     first_token_seconds: float = 0.0
     output_tokens: int = 0
-
-
-@dataclass(slots=True)
-class Outbox:
-    """What was written of an answer and not yet taken by the worker. ``news`` is called after every change."""
-
-    generation: str
-    news: Callable[[str], None]
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    started: Started | None = None
-    text: list[str] = field(default_factory=list)
-    tokens: int = 0
-    total: int = 0  # tokens of the answer, those of earlier workers included
-    ended: Ended | None = None
-    returned: bool = False
-    closed: bool = False
-
-    def put(self, text: str, tokens: int) -> None:
-        with self.lock:
-            if self.closed:
-                return
-            self.text.append(text)
-            self.tokens += tokens
-            self.total += tokens
-        self.news(self.generation)
-
-    def close(self) -> None:
-        """What comes from now on is nobody's."""
-        with self.lock:
-            self.closed = True
-
-    def tell(self, *, started: Started | None = None, ended: Ended | None = None, returned: bool = False) -> None:
-        with self.lock:
-            self.started = started or self.started
-            self.ended = self.ended or ended
-            self.returned = returned
-        self.news(self.generation)
-
-    def take(self) -> Written:
-        with self.lock:
-            text, tokens = "".join(self.text), self.tokens
-            self.text, self.tokens = [], 0
-            started, self.started = self.started, None
-            return Written(self.generation, started, text, (), tokens, self.ended, self.returned)
 
 
 class Answer:
@@ -211,9 +163,9 @@ class Answer:
                 session.post(server.url + "/chat/completions", data=body, allow_redirects=False) as response,
             ):
                 reached = response
-                await _check(response, server)
+                await check_status(response, server)
                 self._start(server)
-                async for piece in _pieces(response):
+                async for piece in stream_pieces(response):
                     if piece.text or piece.thought:
                         self._saw_token(server, began)
                         timer.reschedule(asyncio.get_running_loop().time() + timeouts.token)
@@ -318,32 +270,3 @@ class Answer:
             self._end("failed", "upstream_withheld")
         else:
             self._end(REASONS.get(finish, "stop"))
-
-
-async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[Piece]:
-    """What the response says, until it says that it is done. A server that does not stream sends all at once."""
-    if response.content_type == "application/json":
-        yield read_piece(b"", await read_bounded(response, LONGEST_EVENT))
-        return
-    parser = EventParser()
-    async for chunk in response.content.iter_any():
-        for name, data in parser.feed(chunk):
-            yield read_piece(name, data)
-    for name, data in parser.finish():
-        yield read_piece(name, data)
-
-
-async def _check(response: aiohttp.ClientResponse, server: Server) -> None:
-    """Raises the error that the status means."""
-    if response.status == 200:  # noqa: PLR2004
-        return
-    if response.status in BUSY:
-        pause = response.headers.get("Retry-After", "")
-        server.paused_until = time.monotonic() + min(MOST_PAUSE, float(pause) if pause.isdigit() else 1.0)
-        raise UpstreamUnavailable(f"it is busy ({response.status})")
-    body = await read_bounded(response, LONGEST_EVENT)
-    try:
-        said = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        said = body[:200].decode("utf-8", "replace")
-    raise read_error(said, response.status)

@@ -20,7 +20,8 @@ import uvloop
 from ..answering import Written
 from ..errors import EngineError
 from ..messages import Claim
-from .answer import Answer, Limits, Outbox, Totals
+from .answer import Answer, Limits, Totals
+from .outbox import Outbox
 from .server import Pool, Server, make_server
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,54 @@
+"""Between the loop that writes an answer and the worker's thread that publishes it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..answering import Written
+from ..messages import Ended, Started
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What was written of an answer and not yet taken by the worker. ``news`` is called after every change."""
+
+    generation: str
+    news: Callable[[str], None]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    started: Started | None = None
+    text: list[str] = field(default_factory=list)
+    tokens: int = 0
+    total: int = 0  # tokens of the answer, those of earlier workers included
+    ended: Ended | None = None
+    returned: bool = False
+    closed: bool = False
+
+    def put(self, text: str, tokens: int) -> None:
+        with self.lock:
+            if self.closed:
+                return
+            self.text.append(text)
+            self.tokens += tokens
+            self.total += tokens
+        self.news(self.generation)
+
+    def close(self) -> None:
+        """What comes from now on is nobody's."""
+        with self.lock:
+            self.closed = True
+
+    def tell(self, *, started: Started | None = None, ended: Ended | None = None, returned: bool = False) -> None:
+        with self.lock:
+            self.started = started or self.started
+            self.ended = self.ended or ended
+            self.returned = returned
+        self.news(self.generation)
+
+    def take(self) -> Written:
+        with self.lock:
+            text, tokens = "".join(self.text), self.tokens
+            self.text, self.tokens = [], 0
+            started, self.started = self.started, None
+            return Written(self.generation, started, text, (), tokens, self.ended, self.returned)
