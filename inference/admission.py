@@ -23,6 +23,12 @@ LENGTHS = (25, 75, 150, 250, 400, 700)  # before workers have written enough to 
 ENOUGH = 8
 LIKELY = 0.5  # a place counts as free once it is more likely than not
 
+PACE_SECONDS = 120.0  # how long what was seen of a tenant's waits counts
+FORGET_SECONDS = 600.0
+GAP_SECONDS = 5.0  # between looks; what happened in a longer one nobody saw
+TRUST = 5.0  # seconds of the line's own word, beside which little seen counts little
+LONGEST_STRETCH = 20.0
+
 REOPEN = 0.7  # of the longest wait: where those who were refused are let in again
 SOONEST_RETRY, LATEST_RETRY = 5, 300  # seconds
 
@@ -54,6 +60,60 @@ def expected_waits(line: Sequence[Waiting], workers: Sequence[WorkerReport]) -> 
         for tokens in _spread(lengths, 0, job.max_tokens):
             heappush(ends, (now + tokens + job.prompt_tokens * PROMPT_SHARE, 1 / POINTS))
     return waits
+
+
+class Forecast:
+    """Expected waits that allow for those who will come and go first, by how it went so far.
+
+    The line by itself knows only who waits now. A tenant whose turn others often take before it sees its wait
+    run down slower than a second a second: how much slower is measured at every look, and stretches what the
+    line says. Little seen counts little.
+    """
+
+    def __init__(self) -> None:
+        self._paces: dict[str, _Pace] = {}
+        self._waits: dict[str, tuple[str, float]] = {}  # of each job at the last look: its tenant, and the line's word
+        self._then = 0.0
+
+    def observe(self, line: Sequence[Waiting], workers: Sequence[WorkerReport], now: float) -> list[float | None]:
+        """Look at the line, once a second or so. ``now`` is in seconds. Returns as ``waits``."""
+        told = expected_waits(line, workers)
+        before, passed, self._then = self._waits, now - self._then, now
+        self._waits = {job.id: (job.tenant, wait) for job, wait in zip(line, told, strict=True) if wait is not None}
+        for job_id, (tenant, wait) in before.items() if passed < GAP_SECONDS else ():
+            left = self._waits.get(job_id, (tenant, 0.0))[1]
+            went = job_id not in self._waits
+            self._paces.setdefault(tenant, _Pace()).count(passed / 2 if went else passed, wait - left, now)
+        for tenant in [name for name, pace in self._paces.items() if now - pace.seen > FORGET_SECONDS]:
+            del self._paces[tenant]
+        return [self._stretched(job.tenant, wait) for job, wait in zip(line, told, strict=True)]
+
+    def waits(self, line: Sequence[Waiting], workers: Sequence[WorkerReport]) -> list[float | None]:
+        """As ``expected_waits``."""
+        told = expected_waits(line, workers)
+        return [self._stretched(job.tenant, wait) for job, wait in zip(line, told, strict=True)]
+
+    def _stretched(self, tenant: str, wait: float | None) -> float | None:
+        pace = self._paces.get(tenant)
+        return wait * pace.stretch if wait and pace else wait
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Seconds that a tenant's jobs waited, and by how many the line's word ran down meanwhile; old ones fade."""
+
+    passed: float = 0.0
+    ran_down: float = 0.0
+    seen: float = 0.0
+
+    def count(self, passed: float, ran_down: float, now: float) -> None:
+        share = math.exp((self.seen - now) / PACE_SECONDS)
+        self.passed, self.ran_down, self.seen = self.passed * share + passed, self.ran_down * share + ran_down, now
+
+    @property
+    def stretch(self) -> float:
+        ratio = (self.passed + TRUST) / (max(0.0, self.ran_down) + TRUST)
+        return min(LONGEST_STRETCH, max(1 / 2, ratio))
 
 
 def _seconds(tokens: float, rate: float) -> float | None:
@@ -116,8 +176,8 @@ class Admission:
     alike; one that a tenant's own waiting jobs cause is the tenant's alone.
     """
 
-    def __init__(self, most_waiting: int) -> None:
-        self._most_waiting = most_waiting
+    def __init__(self, most_waiting: int, forecast: Forecast) -> None:
+        self._most_waiting, self._forecast = most_waiting, forecast
         self._closed: set[str] = set()
 
     def decide(
@@ -125,7 +185,7 @@ class Admission:
     ) -> Verdict:
         """``line`` has ``job`` in it where it would stand (``Transport.line(also=job)``)."""
         place = next(place for place, waiting in enumerate(line) if waiting.id == job.id)
-        wait = expected_waits(line[: place + 1], workers)[-1]
+        wait = self._forecast.waits(line[: place + 1], workers)[-1]
         if len(line) > self._most_waiting:
             return Verdict(False, wait, _retry_after(wait or 0.0, 0.0))
         crowd = any(waiting.tenant == job.tenant for waiting in line if waiting.id != job.id)

@@ -13,6 +13,8 @@ from inference.admission import Admission, Verdict, expected_output, fits
 from inference.errors import TransportUnavailable
 from inference.messages import Job, WorkerReport
 
+from .line import line_watch
+
 BYTES_A_TOKEN = 16  # no text's tokens are longer on average: what is too long by this measure is so for sure
 RETRY_SECONDS = 15
 MINUTE = 60
@@ -57,4 +59,4 @@ def _overloaded(verdict: Verdict) -> Overloaded:
 
 @cache
 def _admission() -> Admission:
-    return Admission(settings.CHATAPP_MOST_WAITING)
+    return Admission(settings.CHATAPP_MOST_WAITING, line_watch.forecast)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chatapp.common.transport import get_transport
-from inference.admission import expected_output, expected_waits
+from inference.admission import Forecast, expected_output
 from inference.errors import TransportUnavailable
 
 LOOK_SECONDS = 1.0
@@ -28,14 +28,14 @@ class Place:
         return asdict(self)
 
 
-def read_places() -> dict[str, Place]:
+def read_places(forecast: Forecast) -> dict[str, Place]:
     """Everyone's place by generation; empty while the transport cannot be reached."""
     try:
         workers = get_transport().stats().workers
         line = get_transport().line(expected_output(workers))
     except TransportUnavailable:
         return {}
-    waits = expected_waits(line, workers)
+    waits = forecast.observe(line, workers, time.monotonic())
     pairs = enumerate(zip(line, waits, strict=True), 1)
     return {job.id: Place(place, len(line), _rounded(wait)) for place, (job, wait) in pairs}
 
@@ -50,6 +50,7 @@ class LineWatch:
     """The places as of a second ago at most."""
 
     def __init__(self) -> None:
+        self.forecast = Forecast()
         self._places: dict[str, Place] = {}
         self._looked = -math.inf
 
@@ -57,7 +58,7 @@ class LineWatch:
         """None for a job that does not wait, or that the last look did not see yet."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()  # before the look: whoever asks meanwhile does not look, too
-            self._places = await asyncio.to_thread(read_places)
+            self._places = await asyncio.to_thread(read_places, self.forecast)
         return self._places.get(generation)
 
 

@@ -17,6 +17,7 @@ from chatapp.generation import admission, line
 from chatapp.generation.calls import start_call
 from chatapp.generation.line import LineWatch, read_places
 from chatapp.generation.models import Generation
+from inference.admission import Forecast
 from inference.errors import TransportUnavailable
 from inference.messages import ChatMessage, Job, Sampling, WorkerReport
 from inference.transport import MemoryTransport
@@ -153,14 +154,14 @@ def test_a_line_that_cannot_be_reached_is_like_no_worker(member, transport, ask,
         ask(member)
     assert refused.value.retry_after == 15
     assert not Generation.everyone.exists()
-    assert read_places() == {}
+    assert read_places(Forecast()) == {}
 
 
 def test_everyone_in_line_has_a_place_and_a_wait(member, stranger, transport, ask):
     report(transport, written=(70,))
     first, second = ask(member), ask(member)
     third = ask(stranger)
-    found = {key: (place.place, place.waiting, place.wait) for key, place in read_places().items()}
+    found = {key: (place.place, place.waiting, place.wait) for key, place in read_places(Forecast()).items()}
     assert found == {
         str(first.generation.pk): (1, 3, 3),
         str(third.generation.pk): (2, 3, 15),  # 3 s, and the answer before it

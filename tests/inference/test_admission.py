@@ -14,6 +14,7 @@ from inference.admission import (
     REOPEN,
     SOONEST_RETRY,
     Admission,
+    Forecast,
     Verdict,
     expected_output,
     expected_waits,
@@ -92,6 +93,31 @@ def test_few_answers_are_not_enough_to_go_by():
     assert expected_output([worker(lengths=[40] * 7)]) == (sum(LENGTHS) + 280) / 13
 
 
+def test_a_wait_that_runs_down_as_it_should_is_told_as_the_line_says():
+    forecast = Forecast()
+    for now in range(30):
+        forecast.observe(waiting(1), [worker(answers=[(now * 10, 1000)], lengths=[1000] * 8)], float(now))
+    assert forecast.waits(waiting(2), [worker(answers=[(500, 1000)], lengths=[1000] * 8)]) == [50.0, 150.0]
+
+
+def test_a_tenant_that_others_step_ahead_of_is_told_to_wait_longer_and_the_others_are_not():
+    forecast = Forecast()
+    for now in range(0, 60):
+        ahead = waiting(1, "quick") if now % 2 else []  # another comes as often as one goes
+        busy = worker(answers=[((now % 2) * 10, 20)], lengths=[20] * 8)
+        forecast.observe([*ahead, *waiting(1, "slow")], [busy], float(now))
+    line = [*waiting(1, "new"), *waiting(1, "slow")]
+    new, slow = forecast.waits(line, [worker(answers=[(0, 20)], lengths=[20] * 8)])
+    assert new == 2.0
+    assert slow > 2 * 4.0
+
+
+def test_the_forecast_keeps_to_what_nobody_can_tell_and_to_no_wait_at_all():
+    forecast = Forecast()
+    assert forecast.observe(waiting(2), [], 1.0) == [None, None]
+    assert forecast.observe(waiting(1), [worker(1)], 2.0) == [0.0]
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 500), st.integers(1, 600)), max_size=8),
     st.lists(st.integers(1, 900), max_size=20),
@@ -124,38 +150,40 @@ def decide(admission, others, workers, *, plan="free", longest_wait=10.0, tenant
 
 
 def test_a_job_that_can_begin_joins_and_is_told_no_wait():
-    assert decide(Admission(100), [], [worker(1)]) == Verdict(True, 0.0)
+    assert decide(Admission(100, Forecast()), [], [worker(1)]) == Verdict(True, 0.0)
 
 
 def test_a_wait_over_the_plans_longest_is_refused_until_it_will_have_run_down():
-    verdict = decide(Admission(100), waiting(3, "other"), [worker(1)])
+    verdict = decide(Admission(100, Forecast()), waiting(3, "other"), [worker(1)])
     assert verdict == Verdict(False, 30.0, 30 - 7)
 
 
 def test_when_to_come_back_is_bounded():
-    assert decide(Admission(100), waiting(1, "o"), [worker(1)], longest_wait=9.9).retry_after == SOONEST_RETRY
-    assert decide(Admission(1000), waiting(500, "o"), [worker(1)]).retry_after == LATEST_RETRY
+    assert (
+        decide(Admission(100, Forecast()), waiting(1, "o"), [worker(1)], longest_wait=9.9).retry_after == SOONEST_RETRY
+    )
+    assert decide(Admission(1000, Forecast()), waiting(500, "o"), [worker(1)]).retry_after == LATEST_RETRY
 
 
 def test_a_wait_that_nobody_can_tell_refuses_nobody():
-    assert decide(Admission(100), waiting(50, "o"), []) == Verdict(True, None)
+    assert decide(Admission(100, Forecast()), waiting(50, "o"), []) == Verdict(True, None)
 
 
 def test_a_line_that_is_full_refuses_everyone():
-    full = decide(Admission(3), waiting(3, "o"), [], longest_wait=math.inf)
+    full = decide(Admission(3, Forecast()), waiting(3, "o"), [], longest_wait=math.inf)
     assert full == Verdict(False, None, SOONEST_RETRY)
-    assert decide(Admission(4), waiting(3, "o"), [], longest_wait=math.inf).accepted
+    assert decide(Admission(4, Forecast()), waiting(3, "o"), [], longest_wait=math.inf).accepted
 
 
 def test_a_wait_of_its_own_making_refuses_that_tenant_alone():
-    admission = Admission(100)
+    admission = Admission(100, Forecast())
     flood = waiting(3, "flood")
     assert not decide(admission, flood, [worker(1)], tenant="flood").accepted
     assert admission.decide(job(), "free", 10.0, [Waiting("new", "t", 0, 9), *flood], [worker(1)]).accepted
 
 
 def test_a_wait_that_others_make_refuses_the_plans_other_tenants_until_it_is_well_below():
-    admission, others = Admission(100), waiting(1, "o")
+    admission, others = Admission(100, Forecast()), waiting(1, "o")
     assert not decide(admission, others, [worker(1)], longest_wait=9.0, tenant="a").accepted
     assert not decide(admission, others, [worker(1, rate=13.0)], longest_wait=9.0, tenant="b").accepted  # 7.7 s
     assert decide(admission, others, [worker(1, rate=13.0)], plan="team", longest_wait=9.0, tenant="c").accepted
@@ -165,14 +193,14 @@ def test_a_wait_that_others_make_refuses_the_plans_other_tenants_until_it_is_wel
 
 @given(st.lists(st.floats(REOPEN * 10 + 0.01, 9.99), max_size=50), st.booleans())
 def test_between_the_thresholds_nothing_flips(waits, closed):
-    admission = Admission(100)
+    admission = Admission(100, Forecast())
     admission.refuses("g", 11.0 if closed else 1.0, 10.0)
     assert all(admission.refuses("g", wait, 10.0) is closed for wait in waits)
 
 
 @given(st.lists(st.floats(0, 100), max_size=80))
 def test_a_plan_is_never_refused_while_a_lower_one_is_let_in(waits):
-    admission = Admission(100)
+    admission = Admission(100, Forecast())
     for wait in waits:
         low, middle, high = (admission.refuses(str(limit), wait, limit) for limit in (20.0, 35.0, 60.0))
         assert low >= middle >= high
@@ -180,7 +208,7 @@ def test_a_plan_is_never_refused_while_a_lower_one_is_let_in(waits):
 
 @given(st.lists(st.floats(0, 30), min_size=1, max_size=80))
 def test_every_turn_takes_a_swing_across_both_thresholds(waits):
-    admission, turns, before = Admission(100), 0, False
+    admission, turns, before = Admission(100, Forecast()), 0, False
     swings, side = 0, False
     for wait in waits:
         now = admission.refuses("g", wait, 10.0)
