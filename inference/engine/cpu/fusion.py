@@ -263,8 +263,8 @@ def _first(output: Any) -> Tensor:
 def _agrees(candidate: nn.Module, call: _Call) -> bool:
     try:
         output = _first(candidate(*call.args, **call.kwargs))
-    except (TypeError, RuntimeError) as error:
-        logger.debug("%s does not fit: %s", type(candidate).__name__, error)
+    except (TypeError, RuntimeError) as refusal:
+        logger.debug("%s does not fit: %s", type(candidate).__name__, refusal)
         return False
     if output.shape != call.output.shape:
         return False
