@@ -17,6 +17,7 @@ from typing import Any
 
 import redis
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
 
 from ..errors import LogExpired, TransportUnavailable, UnknownGeneration
 from ..messages import Ended, Event, decode_event
@@ -124,7 +125,7 @@ class Readers:
 
     async def _ask(self, name: str, *args: Any) -> Any:
         if self._client is None:
-            pool = BlockingConnectionPool.from_url(self._settings.url, max_connections=1, **connection_options())
+            pool = BlockingConnectionPool.from_url(self._settings.url, max_connections=1, **connection_options(Retry))
             self._client = Redis(connection_pool=pool)
         script = self._client.register_script(self._settings.source(name))
         return await script(keys=[self._settings.prefix], args=[self._settings.now(), *args])
@@ -168,7 +169,7 @@ class Readers:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
-        client = Redis.from_url(self._settings.url, **listening_options())
+        client = Redis.from_url(self._settings.url, **listening_options(Retry))
         async with client, client.pubsub() as subscription:
             await subscription.subscribe(f"{self._settings.prefix}reader:{self._name}")
             heard = time.monotonic()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -84,20 +85,20 @@ class Scripts:
         self.client.close()
 
 
-def connection_options(retries: int = 2) -> dict[str, Any]:
+def connection_options(retry: type[Retry] | type[AsyncRetry] = Retry, retries: int = 1) -> dict[str, Any]:
     """For a connection that asks and answers. Retries are safe: every script may run twice."""
     return {
         "socket_timeout": ANSWER_SECONDS,
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_keepalive": True,
         "health_check_interval": HEALTH_SECONDS,
-        "retry": Retry(ExponentialBackoff(cap=0.2, base=0.02), retries),
+        "retry": retry(ExponentialBackoff(cap=0.2, base=0.02), retries),
     }
 
 
-def listening_options() -> dict[str, Any]:
+def listening_options(retry: type[Retry] | type[AsyncRetry] = Retry) -> dict[str, Any]:
     """For a connection that waits for messages as long as it takes; whoever holds it asks whether it lives."""
-    return connection_options(0) | {"socket_timeout": None, "health_check_interval": 0}
+    return connection_options(retry, 0) | {"socket_timeout": None, "health_check_interval": 0}
 
 
 @contextmanager

@@ -211,7 +211,7 @@ async def test_readers_lose_nothing_when_their_connections_are_cut(server, conne
     transport.publish("w", {"g": [STARTED]})
     for round_ in range(5):
         await write(transport, 2 + 20 * round_, 20)
-        admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        admin.execute_command("CLIENT", "KILL", "TYPE", "normal" if round_ % 2 else "pubsub", "SKIPME", "yes")
     await asyncio.to_thread(transport.publish, "w", {"g": [Ended(102, "stop", 100)]})
     logs = await asyncio.wait_for(asyncio.gather(*readers), 10)
     admin.close()
