@@ -54,7 +54,8 @@ class Transport(Protocol):
     def claim(self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0) -> list[Claim]:
         """Up to ``free_slots`` jobs that fit ``free_kv_tokens``, fairest first, under a lease.
 
-        Waits up to ``wait`` seconds for the first one. A job whose worker lost its lease, or handed it back,
+        Waits up to ``wait`` seconds for the first one. In Redis a worker gets jobs of the model it has reported,
+        and those that ask for none; elsewhere there is one model. A job whose worker lost its lease, or handed it back,
         comes with what was published of it (``Claim.text``, ``tokens``, ``token_ids``); one that lost two
         workers fails with ``worker_lost`` instead.
         """
