@@ -381,6 +381,19 @@ def test_a_cancel_reaches_its_worker_without_being_asked_for(connect):
     link.close()
 
 
+def test_a_job_whose_only_worker_is_gone_can_be_stopped(connect):
+    now = [100.0]
+    transport = connect(clock=lambda: now[0])
+    transport.submit(job("g"))
+    claimed(transport)
+    transport.publish("w", {"g": [STARTED, text(2, "a")]})
+    now[0] += 16
+    transport.cancel("g")
+    assert transport.log("g")[-1] == Ended(3, "cancelled", 1, at=116.0)
+    assert transport.renew("w").lost == {"g"}
+    assert transport.publish("w", {"g": [text(3, "ghost")]}) == {"g"}
+
+
 def test_a_claim_keeps_what_an_earlier_worker_wrote(connect):
     transport = connect()
     transport.submit(job("g"))
