@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import redis
 import structlog
 from channels.auth import get_user
 from channels.db import database_sync_to_async
@@ -64,7 +65,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         for task in self._streams.values():
             task.cancel()
         for conversation in self._open:
-            await self.channel_layer.group_discard(_group(conversation), self.channel_name)
+            with contextlib.suppress(redis.RedisError):
+                await self.channel_layer.group_discard(_group(conversation), self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if not hasattr(self, "membership"):
@@ -190,7 +192,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _tell_other_tabs(self, accepted: Accepted) -> None:
         conversation = accepted.conversation.pk
         event = {"type": "conversation.written", "conversation": str(conversation), "by": self.channel_name}
-        await self.channel_layer.group_send(_group(conversation), event)
+        with contextlib.suppress(redis.RedisError):  # a hint may be lost; the answer that it tells of may not
+            await self.channel_layer.group_send(_group(conversation), event)
 
     async def _tell_model(self, model: dict[str, Any]) -> None:
         await self._send({"type": "model", "model": model})
@@ -199,8 +202,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _join(self, conversation: UUID) -> None:
         if conversation not in self._open:
-            self._open.add(conversation)
-            await self.channel_layer.group_add(_group(conversation), self.channel_name)
+            with contextlib.suppress(redis.RedisError):  # without hints from other tabs until the next request
+                await self.channel_layer.group_add(_group(conversation), self.channel_name)
+                self._open.add(conversation)
 
     async def _do(self, service: Callable[..., Any], **arguments: Any) -> Any:
         return await database_sync_to_async(service)(membership=self.membership, **arguments)
