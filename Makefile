@@ -10,7 +10,7 @@ PORT ?= 8000
 MODEL ?=
 PYTEST_WORKERS ?= 2
 
-.PHONY: run test check bench screenshots services admin clean help
+.PHONY: run test check faults bench screenshots services cluster admin clean help
 
 help:
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -23,6 +23,9 @@ test: $(VENV)/.dev services browser compiler ## every test; starts PostgreSQL, R
 
 check: $(VENV)/.dev ## lint, types, import directions, migrations, deployment settings
 	scripts/check
+
+faults: $(VENV)/.dev services ## kill, stop and hang real processes, and look whether anything is lost
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/faults $(ARGS)
 
 bench: $(VENV)/.dev ## benchmarks; writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks.engine --model demo --concurrency 1,16 --output 64 --quality --json benchmarks/results/engine-demo.json
@@ -40,6 +43,10 @@ admin: $(VENV)/.run ## make a platform admin of the embedded installation
 services: ## install PostgreSQL and Redis where they are missing (Debian, root)
 	@scripts/require-package /usr/lib/postgresql/*/bin/pg_ctl postgresql
 	@scripts/require-package redis-server redis-server
+
+cluster: $(VENV)/.run services ## the product as many processes behind nginx, on http://localhost:PORT
+	@scripts/require-package nginx nginx
+	@exec $(BIN)/python -m scripts.cluster --port $(PORT)
 
 .PHONY: compiler
 compiler: # for the engine's CPU kernels; without one it runs, slower, and says so

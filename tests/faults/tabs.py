@@ -1,0 +1,121 @@
+"""People at a cluster, from outside: sign up, ask, read by sequence number, come back elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import uuid
+from typing import Any
+
+import aiohttp
+
+RETRY_SECONDS = 0.2
+SILENCE_SECONDS = 90.0  # longer than any fault of these tests may last
+
+
+class Tab:
+    """One person's one tab. It checks every frame's numbers, and reconnects to the next address when it is cut."""
+
+    def __init__(self, *urls: str) -> None:
+        self._urls = list(urls)
+        self._session = aiohttp.ClientSession(cookie_jar=Cookies(unsafe=True))
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._slug = ""
+        self.names: dict[str, str] = {}
+        self.text, self.seq, self.state, self.reconnects, self.resyncs = "", 0, "", 0, 0
+        self.error: dict[str, Any] | None = None
+
+    async def sign_up(self) -> Tab:
+        url = self._urls[0]
+        page = await (await self._session.get(f"{url}/accounts/signup/")).text()
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+        assert token, page[:500]
+        form = {"email": f"{uuid.uuid4().hex}@example.com", "password1": "a quiet green kettle"}
+        form["csrfmiddlewaretoken"] = token[1]
+        await self._session.post(f"{url}/accounts/signup/", data=form, headers={"Referer": url})
+        home = await self._session.get(f"{url}/", allow_redirects=False)
+        self._slug = home.headers["Location"].split("/")[2]
+        await self.connect()
+        return self
+
+    async def connect(self) -> None:
+        """To the first address that takes us; whoever failed is asked last next time."""
+        while True:
+            url = self._urls[0]
+            try:
+                address = f"{url.replace('http', 'ws', 1)}/ws/w/{self._slug}/"
+                socket = await self._session.ws_connect(address, headers={"Origin": url}, max_msg_size=0)
+                assert (await socket.receive_json(timeout=20))["type"] == "welcome"
+                self._socket = socket
+                return
+            except (aiohttp.ClientError, TypeError, TimeoutError):
+                self._urls.append(self._urls.pop(0))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def ask(self, text: str = "Go on.") -> None:
+        """Returns once it is accepted; ``error`` says why when it is refused."""
+        self.names, self.text, self.seq, self.state, self.error = {}, "", 0, "queued", None
+        await self._send({"type": "send", "ref": 1, "key": str(uuid.uuid4()), "text": text})
+        while not self.names and self.error is None:
+            await self.step()
+
+    async def read(self, until: Any = None) -> str:
+        """Frames until ``until()`` holds, or to the end; the answer's text so far."""
+        while self.state in ("queued", "streaming") and not (until and until()):
+            await self.step()
+        return self.text
+
+    def has(self, words: int) -> Any:
+        return lambda: len(self.text.split()) >= words
+
+    async def step(self) -> None:
+        """One frame, whatever it takes."""
+        assert self._socket is not None
+        message = await self._socket.receive(timeout=SILENCE_SECONDS)
+        if message.type == aiohttp.WSMsgType.TEXT:
+            self._take(json.loads(message.data))
+        else:
+            await self.come_back()
+
+    async def come_back(self) -> None:
+        self.reconnects += 1
+        await self.connect()
+        if self.names and self.state in ("queued", "streaming"):
+            await self._send({"type": "subscribe", "ref": 2, **self.names, "after_seq": self.seq})
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def _send(self, frame: dict[str, Any]) -> None:
+        assert self._socket is not None
+        await self._socket.send_json(frame)
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        if frame["type"] == "accepted":
+            self.names = {"message": frame["answer"]["id"], "generation": frame["generation"]}
+        elif frame["type"] == "error":
+            self.error = frame["error"]
+            assert not self.names, f"refused after it was accepted: {self.error}"
+        elif frame.get("generation") == self.names.get("generation"):
+            self._take_answer(frame)
+
+    def _take_answer(self, frame: dict[str, Any]) -> None:
+        if frame["type"] == "tokens":
+            assert frame["first"] == self.seq + 1, f"{frame['first']} after {self.seq}: lost or doubled"
+            self.text, self.seq = self.text + frame["text"], frame["last"]
+        elif frame["type"] == "state":
+            self.state = frame["state"]
+        elif frame["type"] == "end":
+            assert frame["seq"] == self.seq + 1
+            self.state, self.seq = frame["state"], frame["seq"]
+        elif frame["type"] == "resync":
+            assert frame["text"].startswith(self.text), "the database contradicts what was read"
+            self.text, self.state, self.resyncs = frame["text"], frame["state"], self.resyncs + 1
+
+
+class Cookies(aiohttp.CookieJar):
+    """Production's cookies are secure, and a test's loopback is not encrypted."""
+
+    def filter_cookies(self, request_url: Any = None) -> Any:
+        return super().filter_cookies(request_url.with_scheme("https"))
