@@ -112,6 +112,13 @@ def test_a_tenant_that_others_step_ahead_of_is_told_to_wait_longer_and_the_other
     assert slow > 2 * 4.0
 
 
+def test_what_happened_while_nobody_looked_is_not_counted():
+    forecast = Forecast()
+    forecast.observe(waiting(1), [worker(answers=[(0, 20)])], 1.0)
+    forecast.observe([], [worker(1)], 1000.0)
+    assert forecast.waits(waiting(2), [worker(1)]) == [0.0, 10.0]
+
+
 def test_the_forecast_keeps_to_what_nobody_can_tell_and_to_no_wait_at_all():
     forecast = Forecast()
     assert forecast.observe(waiting(2), [], 1.0) == [None, None]
