@@ -37,7 +37,7 @@ class Answer:
             self.stop_reason = detokenizer.matched
             return text, "stop"
         if seq.shaping is not None and (grammar := seq.shaping.grammar) and grammar.complete:
-            self.error, self.error_code = grammar.error, EngineError.code
+            self.error, self.error_code = grammar.error, EngineError.code if grammar.error else ""
             return text + detokenizer.finish(), "error" if grammar.error else "stop"
         if len(seq.token_ids) >= seq.max_length:
             return text + detokenizer.finish(), "length"

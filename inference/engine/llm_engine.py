@@ -244,6 +244,8 @@ class LLMEngine:
 
     def _take_token(self, chunk: Chunk, token_id: int, now: float) -> list[StepOutput]:
         if token_id < 0:
+            # An earlier chunk of the prompt may have brought it about: nothing of the sequence is kept.
+            chunk = Chunk(chunk.sequence, 0, chunk.end)
             return self._fail([chunk], "the model's logits are not finite", EngineError.code)
         answer = self._answers[chunk.sequence]
         answer.first_token = answer.first_token or now

@@ -26,6 +26,8 @@ from inference.engine.outputs import TokenLogprobs
 from inference.engine.sequence import Sequence
 from inference.engine.shaping import shape
 
+LEAST_TOP_P = 1e-6
+MOST_TOP_K = 4096  # from here on top-k costs every row of the batch more than it could change
 CHUNK = 128  # tokens that are summed and searched together
 CPU_BLOCK = 1 << 20  # numbers handled at once: beyond, the system takes large buffers back and clears them anew
 GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
@@ -128,7 +130,7 @@ class _Weights:
 def _draw(logits: Tensor, highest: Tensor, seqs: list[Sequence]) -> Tensor:
     params = [seq.params for seq in seqs]
     weights = _scale(logits, highest, _column([p.temperature for p in params], logits))
-    top_k = [p.top_k if 0 < p.top_k < logits.shape[-1] else 0 for p in params]
+    top_k = [p.top_k if 0 < p.top_k < min(logits.shape[-1], MOST_TOP_K) else 0 for p in params]
     if any(top_k):
         floor = _top_k_floor(weights.values, top_k)
         weights.narrow(floor)
@@ -141,7 +143,7 @@ def _draw(logits: Tensor, highest: Tensor, seqs: list[Sequence]) -> Tensor:
         floor = _column([p.min_p for p in params], logits).unsqueeze(2)  # the highest weight is 1
         weights.narrow(floor)
         weights.values.mul_(weights.values >= floor)
-    return _draw_nucleus(weights, mass, seqs)
+    return _draw_nucleus(weights, mass, seqs).masked_fill_(~mass.isfinite(), -1)
 
 
 def _scale(logits: Tensor, highest: Tensor, temperature: Tensor) -> _Weights:
@@ -180,7 +182,8 @@ def _draw_nucleus(weights: _Weights, mass: Tensor, seqs: list[Sequence]) -> Tens
     if not limited:
         return token_ids
     rows = torch.tensor(limited, device=token_ids.device)
-    limits = mass * _column([seq.params.top_p for seq in seqs], mass).squeeze(1)
+    # Never zero, even in float32: the likeliest token, which nothing is above, ends the loop.
+    limits = mass * _column([max(seq.params.top_p, LEAST_TOP_P) for seq in seqs], mass).squeeze(1)
     left, attempt = weights if len(limited) == len(seqs) else weights.rows(rows), 0
     while len(rows):
         outside = (_mass_above(left.values, weight[rows]) >= limits[rows]).nonzero().squeeze(1)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 MAX_STOP_STRINGS = 16
 MAX_TEMPERATURE = 100.0
 MAX_LOGPROBS = 20
+MAX_BIAS = 100.0
+GREEDY_BELOW = 1e-5  # logits over a smaller temperature leave the range of float32
 MAX_BIASES = 1024
 MAX_ANSWERS = 64
 
@@ -85,7 +86,11 @@ class SamplingParams:
         _require(
             len(self.logit_bias) <= MAX_BIASES, f"logit_bias has at most {MAX_BIASES} tokens", len(self.logit_bias)
         )
-        _require(all(map(isfinite, self.logit_bias.values())), "logit_bias must be finite", self.logit_bias)
+        _require(
+            all(-MAX_BIAS <= bias <= MAX_BIAS for bias in self.logit_bias.values()),
+            "logit_bias must be in [-100, 100]",
+            self.logit_bias,
+        )
         _require(len(self.stop_strings) <= MAX_STOP_STRINGS, f"at most {MAX_STOP_STRINGS} stop strings", self.stop)
         _require(_strings(self.stop_strings), "stop must be strings that are not empty", self.stop)
 
@@ -96,7 +101,7 @@ class SamplingParams:
 
     @property
     def greedy(self) -> bool:
-        return self.temperature == 0.0
+        return self.temperature < GREEDY_BELOW
 
 
 RANGES = (

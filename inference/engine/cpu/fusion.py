@@ -240,9 +240,13 @@ class Fusion:
 
     def _attention(self, module: Any) -> Iterator[nn.Module]:
         qkv, how = self._joined.get(module, {}).get("q_proj"), self._how.get(getattr(module, "layer_idx", -1))
-        if qkv is None or how is None or not hasattr(module, "o_proj"):
+        if qkv is None or how is None or not isinstance(getattr(module, "o_proj", None), PackedLinear):
             return
         shape = self._shapes[module.layer_idx]
+        # A gate beside the queries, and a clip that no probe may reach, are nothing the kernel knows.
+        gated = module.q_proj.out_features != module.o_proj.in_features
+        if gated or getattr(getattr(module, "config", None), "clip_qkv", None) is not None:
+            return
         norms = [norm for norm in (getattr(module, name, None) for name in ("q_norm", "k_norm")) if norm is not None]
         if all(isinstance(norm, RmsNorm) and norm.weight.numel() == shape.key_dim for norm in norms):
             yield FusedAttention(module, qkv, shape, how)
@@ -263,7 +267,7 @@ def _first(output: Any) -> Tensor:
 def _agrees(candidate: nn.Module, call: _Call) -> bool:
     try:
         output = _first(candidate(*call.args, **call.kwargs))
-    except (TypeError, RuntimeError) as refusal:
+    except (TypeError, ValueError, RuntimeError) as refusal:
         logger.debug("%s does not fit: %s", type(candidate).__name__, refusal)
         return False
     if output.shape != call.output.shape:

@@ -7,6 +7,7 @@ lacks the instructions, ``load`` returns ``None`` and the engine computes with t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import logging
@@ -124,7 +125,7 @@ def pages(num_bytes: int) -> torch.Tensor:
     """Zeroed bytes, on huge pages where they fill some: the kernels read megabytes in order."""
     if num_bytes < HUGE_PAGE:
         return torch.zeros(num_bytes, dtype=torch.uint8)
-    area = mmap.mmap(-1, -(-num_bytes // HUGE_PAGE) * HUGE_PAGE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    area = mmap.mmap(-1, -(-num_bytes // HUGE_PAGE) * HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel built without them
         area.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(area, dtype=torch.uint8)

@@ -97,7 +97,9 @@ class PackedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]"""
-        inputs = inputs.contiguous()
+        if inputs.shape[-1] != self.in_features:
+            raise ValueError(f"rows of {self.in_features} numbers are expected, got {inputs.shape[-1]}")
+        inputs = inputs.float().contiguous()
         output = inputs.new_empty(*inputs.shape[:-1], self.out_features)
         self._call(self.address, inputs.data_ptr(), output.data_ptr(), inputs.numel() // self.in_features)
         return output

@@ -45,6 +45,7 @@ FUSED = {
     "phi3": ({"pad_token_id": 0}, 7, 0, 0, 0),
     "gpt_neox": ({}, 0, 0, 0, 0),
     "ministral3": ({"rope_parameters": SCALED}, 7, 3, 0, 0),  # scales queries by their position
+    "olmo": ({"clip_qkv": 2.0}, 0, 3, 0, 0),  # a clip that a probe may not reach
     "mixtral": ({"num_local_experts": 4, "num_experts_per_tok": 2}, 7, 0, 3, 0),
 }
 
