@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.db import database_sync_to_async
+from django.db import InterfaceError, OperationalError
 
 from accounts.models import Membership
 from chatapp.common.errors import NotFound
@@ -48,13 +49,13 @@ class AnswerStream:
     async def run(self) -> None:
         """Until the end has been sent. Raises ``NotFound`` when the reader may not see the answer."""
         while True:
-            message, generation = await database_sync_to_async(self._load)()
-            if generation.finished_at is not None:
-                return await self._resync(message)
             try:
+                message, generation = await database_sync_to_async(self._load)()
+                if generation.finished_at is not None:
+                    return await self._resync(message)
                 return await self._follow()
-            except (UnknownGeneration, LogExpired, TransportUnavailable):
-                await asyncio.sleep(RETRY_SECONDS)
+            except (UnknownGeneration, LogExpired, TransportUnavailable, OperationalError, InterfaceError):
+                await asyncio.sleep(RETRY_SECONDS)  # the transport, or the database, will be back
 
     def _load(self) -> tuple[Message, Generation]:
         message = get_answer(self._membership, self._message_id)

@@ -63,7 +63,6 @@ async def test_redis_stands_still_for_twelve_seconds(cluster, people):
     assert await asyncio.gather(*(tab.read() for tab in tabs)) == [words(LENGTH)] * 2
 
 
-@pytest.mark.xfail(reason="a reader's stream ends with server_error when its query loses PostgreSQL", strict=True)
 async def test_postgresql_is_restarted_at_once(cluster, people):
     tabs = await people(2)
     for tab in tabs:
