@@ -130,16 +130,15 @@ def make_real_job(name: str, tenant: Tenant, now: float, chance: random.Random) 
 def run_real(tenants: Sequence[Tenant], seconds: float, slots: int, seed: int = 1) -> Crowd:
     """Let ``tenants`` ask the demo model, their times counted from when it is ready."""
     transport, chance = MemoryTransport(), random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        worker = RealWorker(transport, Path(folder), slots)
-        while not any(report.state == "ready" for report in transport.stats().workers):
-            time.sleep(0.1)
-        began = time.time()
-        crowd = Crowd(transport, tenants, lambda name, tenant, now: make_real_job(name, tenant, now, chance), seed=seed)
-        while (now := time.time() - began) < seconds:
-            crowd.tick(now)
-            time.sleep(0.01)
-        worker.stop()
+    worker = RealWorker(transport, Path(tempfile.mkdtemp(prefix="chatapp-fairness-")), slots)
+    while not any(report.state == "ready" for report in transport.stats().workers):
+        time.sleep(0.1)
+    began = time.time()
+    crowd = Crowd(transport, tenants, lambda name, tenant, now: make_real_job(name, tenant, now, chance), seed=seed)
+    while (now := time.time() - began) < seconds:
+        crowd.tick(now)
+        time.sleep(0.01)
+    worker.stop()
     return crowd
 
 
@@ -148,8 +147,9 @@ def real(slots: int) -> dict[str, Any]:
     burst = [Tenant(f"b{n}", WEIGHTS[n % 3], at_once=4, pause=1e9, begins=12.0) for n in range(10)]
     crowd = run_real([warm, *burst], 40.0, slots)
     questions = crowd.begun(11.0)
-    calm = _waits([run_real(polite(), 30.0, slots).begun(6.0)])
-    flooded = run_real([*polite(), Tenant("flood", 1.0, at_once=64)], 30.0, slots).begun(6.0, polite())
+    everyone = [Tenant(f"polite{n}", WEIGHTS[n % 3], at_once=1, pause=0.2) for n in range(3 * slots)]
+    calm = _waits([run_real(everyone, 40.0, slots).begun(5.0)])
+    flooded = run_real([*everyone, Tenant("flood", 1.0, at_once=16 * slots)], 40.0, slots).begun(5.0, everyone)
     return {
         "burst_jobs": len(questions),
         "burst_within_factor_two": round(within_factor_two(questions), 3),
