@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from inference.engine.attention import Attending, KVCache, LayerShape
-from inference.engine.backend import KERNEL_BLOCK, run_model
-from inference.engine.batch import Batch, build_batch
-from inference.engine.cpu.attention import CpuCache, CpuContext, Planner
-from inference.engine.cpu.fusion import Fusion
+from inference.engine.backend import KERNEL_BLOCK, TorchBackend, run_model
+from inference.engine.batch import Batch
+from inference.engine.cpu.attention import CpuCache, CpuContext
+from inference.engine.cpu.fusion import CpuFusion
 from inference.engine.cpu.library import keep_memory
 from inference.engine.cpu.linear import fastest, pack_linears, packable, weight_of
+from inference.engine.cpu.planning import Planner
 from inference.engine.model import context_limit
-from inference.engine.sampling_params import SamplingParams
-from inference.engine.sequence import Chunk, Sequence, token_array
+from inference.engine.sequence import Chunk, lone_sequence
 
 LONGEST_HEAD = 256
 PROBE_LENGTH = 20
@@ -28,17 +28,15 @@ LONGEST_PROBED = 4096  # where a model names no limit
 TOLERANCE = 0.15  # relative difference of logits that int8 weights explain, in a model with random weights
 
 
-class CpuBackend:
+class CpuBackend(TorchBackend):
     """``weights`` is ``int8``, ``bfloat16``, or ``auto`` for the faster of them on this processor.
 
     Activations are float32. Attention whose heads the kernels cannot take is computed by torch.
     """
 
-    device = torch.device("cpu")
-    tolerance = TOLERANCE
-
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype, weights: str, most_rows: int) -> None:
-        self.dtype, self.weights = dtype, weights
+        super().__init__(torch.device("cpu"), dtype)
+        self.weights, self.tolerance = weights, TOLERANCE
         self._library, self._most_rows = library, most_rows
         self._planner = Planner(library)
         keep_memory()
@@ -49,7 +47,7 @@ class CpuBackend:
         joined = pack_linears(self._library, model, self.weights)
         _compute_in_float32(model)
         if _fits_kernels(shapes):
-            Fusion(self._library, shapes, joined, lambda: self._probe(model, shapes)).apply(model)
+            CpuFusion(self._library, shapes, joined, lambda: self._probe(model, shapes)).apply(model)
 
     def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
         numbers = sum(shape.kv_heads * (shape.key_dim + shape.value_dim) for shape in shapes.values())
@@ -60,25 +58,15 @@ class CpuBackend:
             return CpuCache(shapes, num_blocks)
         return KVCache(shapes, num_blocks, block_size, torch.empty(0))
 
-    def warm_up(self, model: PreTrainedModel, cache: Any) -> None: ...
-
     def build(self, chunks: list[Chunk], cache: Any) -> Batch:
-        if isinstance(cache, CpuCache):
-            return self._planner.build(chunks, cache)
-        return build_batch(chunks, cache, self.device)
-
-    def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
-        return run_model(model, batch)
+        return self._planner.build(chunks, cache) if isinstance(cache, CpuCache) else super().build(chunks, cache)
 
     @torch.inference_mode()
     def _probe(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> dict[int, Attending]:
         """Run the model on some tokens, and return how each layer attended."""
-        num_blocks = -(-PROBE_LENGTH // KERNEL_BLOCK)
         vocabulary = model.config.get_text_config().vocab_size
-        ids = [(number * 7919 + 13) % vocabulary for number in range(PROBE_LENGTH)]
-        seq = Sequence("probe", token_array(ids), PROBE_LENGTH, SamplingParams(), 0, PROBE_LENGTH, (0, 0.0, 0))
-        seq.block_table = token_array(range(num_blocks))
-        batch = self._planner.build([Chunk(seq, 0, PROBE_LENGTH)], CpuCache(shapes, num_blocks, SHARPNESS))
+        seq = lone_sequence([(number * 7919 + 13) % vocabulary for number in range(PROBE_LENGTH)], KERNEL_BLOCK)
+        batch = self._planner.build([Chunk(seq, 0, PROBE_LENGTH)], CpuCache(shapes, len(seq.block_table), SHARPNESS))
         # Positions over the whole context: some models scale what lies far out, which a part must not lose.
         furthest = (context_limit(model.config.get_text_config()) or LONGEST_PROBED) - 1
         positions = torch.linspace(0, furthest, PROBE_LENGTH).long().unsqueeze(0)

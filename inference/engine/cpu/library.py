@@ -1,4 +1,4 @@
-"""Compiles ``kernels.c`` for this machine's processor, once, and loads it.
+"""Compiles ``kernels.c`` for this machine's processor, with AVX-512 VNNI and BF16 or with AVX2, once, and loads it.
 
 The compiler is the system's (``cc``), which takes two seconds; the result is kept in the user's cache
 folder under a name made of source, compiler and processor. Where there is no compiler, or the processor
@@ -24,11 +24,18 @@ import torch
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("kernels.c")
-NEEDED = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}
+HEADERS = (SOURCE.with_name("avx512.h"), SOURCE.with_name("avx2.h"))  # the compiler's target decides which is used
+NEEDED = {"avx2", "fma"}
 FLAGS = (
     *("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC", "-w"),
 )
+WIDE = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}
+NARROW_FLAGS = (
+    *FLAGS,
+    "-mno-avx512f",
+    "-fno-tree-pre",
+)  # with that, gcc keeps sums in memory rather than in AVX2's sixteen registers
 COMPILE_SECONDS = 120
 HUGE_PAGE = 1 << 21
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
@@ -43,6 +50,7 @@ SIGNATURES = {
     "attention": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _POINTER),
     "decode": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _POINTER),
 }
+ALLOCATING = ("linear", "attention", "decode")
 
 
 @lru_cache(maxsize=1)
@@ -56,13 +64,29 @@ def load() -> ctypes.CDLL | None:
         return _without("there is no C compiler (Debian: apt-get install gcc libc6-dev)")
     try:
         # torch's own OpenMP is in the process already and serves both: their threads are the same ones.
-        library = ctypes.CDLL(str(_compiled(compiler)))
+        return opened(compiled(compiler, FLAGS if is_wide() else NARROW_FLAGS))
     except (OSError, subprocess.SubprocessError) as error:
         return _without(f"compiling them failed: {error}")
+
+
+def is_wide() -> bool:
+    """Whether the kernels use AVX-512 here, or AVX2."""
+    return _processor_features() >= WIDE
+
+
+def opened(file: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(file))
     for name, arguments in SIGNATURES.items():
         function = getattr(library, name)
-        function.argtypes, function.restype = arguments, None
+        function.argtypes = arguments
+        function.restype = _checked if name in ALLOCATING else None
+    library.activation_levels.restype = _INT
     return library
+
+
+def _checked(status: int) -> None:
+    if status:
+        raise MemoryError("the CPU kernels got no memory to compute in")
 
 
 def _without(reason: str) -> ctypes.CDLL | None:
@@ -83,15 +107,16 @@ def _processor_features() -> set[str]:
     return next((set(line.split(":")[1].split()) for line in lines if line.startswith("flags")), set())
 
 
-def _compiled(compiler: str) -> Path:
+def compiled(compiler: str, flags: tuple[str, ...]) -> Path:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=COMPILE_SECONDS).stdout
     features = " ".join(sorted(_processor_features())).encode()
-    key = hashlib.sha256(b"\0".join((SOURCE.read_bytes(), version, features, " ".join(FLAGS).encode())))
+    sources = [file.read_bytes() for file in (SOURCE, *HEADERS)]
+    key = hashlib.sha256(b"\0".join((*sources, version, features, " ".join(flags).encode())))
     target = _cache_folder() / f"kernels-{key.hexdigest()[:16]}.so"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             fresh = Path(folder) / target.name
-            command = [compiler, *FLAGS, str(SOURCE), "-o", str(fresh), "-lm"]
+            command = [compiler, *flags, str(SOURCE), "-o", str(fresh), "-lm"]
             subprocess.run(command, check=True, capture_output=True, timeout=COMPILE_SECONDS)
             fresh.replace(target)  # whole or not at all, for a worker that starts beside this one
     return target

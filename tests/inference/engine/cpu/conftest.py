@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from pathlib import Path
 
 import pytest
 
 from inference.engine.cpu import library
+
+if sanitizers := os.environ.get("SANITIZE"):  # see scripts/sanitize
+    watched = (f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-g", "-O1")
+    library.FLAGS, library.NARROW_FLAGS = library.FLAGS + watched, library.NARROW_FLAGS + watched
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -18,8 +23,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in mine]
 
 
-@pytest.fixture(scope="session")
-def kernels() -> ctypes.CDLL:
-    found = library.load()
-    assert found is not None
-    return found
+@pytest.fixture(scope="session", params=["avx512", "avx2"] if library.is_wide() else ["avx2"])
+def kernels(request: pytest.FixtureRequest) -> ctypes.CDLL:
+    """With AVX-512 where the processor has it, and with AVX2."""
+    flags = library.FLAGS if request.param == "avx512" else library.NARROW_FLAGS
+    return library.opened(library.compiled("cc", flags))

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from inference.engine.attention import Attending, LayerShape
-from inference.engine.cpu.attention import BLOCK, CpuCache, CpuContext, Planner, Stretch, shared_stretches
+from inference.engine.cpu.attention import CpuCache, CpuContext
+from inference.engine.cpu.planning import BLOCK, Planner, Stretch, shared_stretches
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.sequence import Chunk, Sequence, token_array
 
@@ -158,3 +159,22 @@ def test_a_plan_follows_when_a_sequence_leaves(kernels: ctypes.CDLL) -> None:
     step.run()
     alone = step.compute([69, 0, 89], [70, 0, 90])
     torch.testing.assert_close(alone.double(), step.expected()[[0, 2]], rtol=0.02, atol=0.01)
+
+
+def test_the_next_decodes_take_over_the_plan_until_a_table_grows(
+    kernels: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(2)
+    lengths, arranged = (75, 68, 91), []
+    step = Step(kernels, Case(lengths, (1, 1, 1), shared=3))
+    arrange = step.planner._arrange
+    monkeypatch.setattr(step.planner, "_arrange", lambda chunks: arranged.append(chunks[1].end) or arrange(chunks))
+    step.compute([0, 0, 0], [length - 7 for length in lengths])
+    tables = [seq.block_table[:] for seq in step.sequences]
+    for back in range(6, -1, -1):
+        known = [length - back for length in lengths]
+        for seq, table, count in zip(step.sequences, tables, known, strict=True):
+            seq.token_ids, seq.block_table[:] = token_array(range(count)), table[: -(-count // BLOCK)]
+        output = step.compute([count - 1 for count in known], known)
+    assert arranged == [61, 62, 65], "the prompt, the first decodes, and the first of a new block"
+    torch.testing.assert_close(output.double(), step.expected(), rtol=0.02, atol=0.01)

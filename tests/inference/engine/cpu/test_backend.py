@@ -21,7 +21,7 @@ from inference.engine.backend import TorchBackend
 from inference.engine.cpu import library
 from inference.engine.cpu.attention import CpuCache
 from inference.engine.cpu.backend import CpuBackend
-from inference.engine.cpu.fusion import FusedAttention, FusedLayer, GatedMlp, RmsNorm
+from inference.engine.cpu.fusion import FusedAttention, FusedLayer, GatedMlp, RmsNorm, Rotation
 from inference.engine.cpu.linear import PackedLinear
 from tests.inference.engine.driving import drain, greedy, tokens_of
 
@@ -87,6 +87,25 @@ def test_known_parts_are_fused_and_the_logits_stay(name: str, make_model: Callab
         reference = AutoModelForCausalLM.from_pretrained(folder)(torch.tensor([WORDS])).logits[0]
     error = (logits_of(engine, WORDS) - reference).norm(dim=-1) / reference.norm(dim=-1)
     assert error.median() < 0.02
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "rope_theta": 10000.0}
+DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+
+
+@pytest.mark.parametrize(("rope", "count"), [(None, 1), (YARN, 1), (DYNAMIC, 0)])
+def test_rotations_are_computed_at_once_unless_they_change_with_the_length(
+    rope: dict[str, Any] | None, count: int, make_model: Callable[..., Path], make: Factory
+) -> None:
+    folder = make_model("llama", rope_parameters=rope) if rope else make_model("llama")
+    model = make(folder).runner.model
+    found = [each for each in model.modules() if isinstance(each, Rotation)]
+    assert len(found) == count
+    positions, x = torch.tensor([[0, 1, 77, 255]]), torch.zeros(1)
+    for rotation in found:
+        own = AutoModelForCausalLM.from_pretrained(folder).model.rotary_emb
+        for ours, theirs in zip(rotation(x, positions), own(x, positions), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_int8_stays_close_to_the_models_own_arithmetic(make_model: Callable[..., Path], make: Factory) -> None:
