@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from inference.engine.detokenizer import Detokenizer
@@ -25,23 +26,35 @@ class Answer:
 
     def append(self, token_id: int) -> tuple[str, FinishReason | None]:
         """Add a token: the text that is final with it, and why the answer ends here if it does."""
+        text, reason = self._add(token_id)
+        return text if reason is None else text + self.detokenizer.finish(), reason
+
+    def resume(self, token_ids: Iterable[int]) -> FinishReason | None:
+        """Add tokens whose text has been told. They may be more than fit here: then that is the end, after them all."""
+        reason = None
+        for token_id in token_ids:
+            _, reason = self._add(token_id)
+            if reason not in (None, "length"):
+                break
+        return reason
+
+    def _add(self, token_id: int) -> tuple[str, FinishReason | None]:
+        """As ``append``, without what is held back until the end."""
         seq, detokenizer = self.sequence, self.detokenizer
         seq.token_ids.append(token_id)
         if seq.shaping is not None:
             seq.shaping.advance(token_id)
         if token_id in seq.end_ids:
             self.stop_reason = token_id if token_id in seq.params.stop_token_ids else None
-            return detokenizer.finish(), "stop"
+            return "", "stop"
         text = detokenizer.push(token_id)
         if detokenizer.matched is not None:
             self.stop_reason = detokenizer.matched
             return text, "stop"
         if seq.shaping is not None and (grammar := seq.shaping.grammar) and grammar.complete:
             self.error, self.error_code = grammar.error, EngineError.code if grammar.error else ""
-            return text + detokenizer.finish(), "error" if grammar.error else "stop"
-        if len(seq.token_ids) >= seq.max_length:
-            return text + detokenizer.finish(), "length"
-        return text, None
+            return text, "error" if grammar.error else "stop"
+        return text, "length" if len(seq.token_ids) >= seq.max_length else None
 
     def output(self, now: float, token_ids: tuple[int, ...], text: str, reason: FinishReason | None) -> StepOutput:
         seq = self.sequence

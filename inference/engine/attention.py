@@ -88,7 +88,8 @@ class KVCache:
 
     def wipe(self, block_ids: list[int]) -> None:
         for cache in (*self.keys.values(), *self.values.values()):
-            cache[block_ids] = 0
+            for block_id in block_ids:  # takes no memory, of which there may be none
+                cache[block_id].zero_()
 
 
 @dataclass(frozen=True, slots=True)

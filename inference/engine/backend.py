@@ -39,6 +39,7 @@ class Backend(Protocol):
     device: torch.device
     dtype: torch.dtype  # in which the weights are loaded
     tolerance: float  # relative difference of logits that its arithmetic explains
+    queues: bool  # a forward may return before it is computed: the device does that meanwhile, in order
 
     def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
         """Replace modules by faster ones that compute the same; called once."""
@@ -56,15 +57,23 @@ class Backend(Protocol):
         """A step's chunks as tensors."""
 
     def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
-        """Logits [rows of ``batch.logit_rows``, vocabulary]."""
+        """Logits [rows of ``batch.logit_rows``, vocabulary], good until the next forward."""
+
+    def carry(self, token_ids: Tensor) -> None:
+        """Keep the tokens [S] just drawn for the next forward, whose batch was built before the host saw them: there
+        -1 - k stands for the k-th.
+        """
 
 
 class TorchBackend:
     """Plain torch. On a CPU in float32, large linear layers are packed for oneDNN."""
 
+    queues = False
+
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         self.tolerance = TOLERANCE.get(dtype, HALF_TOLERANCE)
+        self._carried: Tensor | None = None
 
     def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
         pack_linears(model)
@@ -73,16 +82,22 @@ class TorchBackend:
         numbers = sum(shape.kv_heads * (shape.key_dim + shape.value_dim) for shape in shapes.values())
         return numbers * self.dtype.itemsize
 
-    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> KVCache:
+    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> Any:
         return KVCache(shapes, num_blocks, block_size, torch.empty(0, dtype=self.dtype, device=self.device))
 
     def warm_up(self, model: PreTrainedModel, cache: Any) -> None: ...
 
-    def build(self, chunks: list[Chunk], cache: KVCache) -> Batch:
+    def build(self, chunks: list[Chunk], cache: Any) -> Batch:
         return build_batch(chunks, cache, self.device)
 
     def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        if self._carried is not None:
+            unknown = batch.input_ids < 0
+            batch.input_ids[unknown] = self._carried[-1 - batch.input_ids[unknown]]
         return run_model(model, batch)
+
+    def carry(self, token_ids: Tensor) -> None:
+        self._carried = token_ids.clamp(min=0)
 
 
 def run_model(model: Any, batch: Batch) -> Tensor:
@@ -115,7 +130,7 @@ def choose_backend(config: EngineConfig, path: Path) -> Backend:
     if config.weights in ("fp8", "int4"):
         raise ValueError(f"weights in {config.weights} need a CUDA device")
     if config.weights == "int8":
-        raise ValueError("weights in int8 need the CPU kernels: a processor with AVX-512 VNNI and BF16, and a compiler")
+        raise ValueError("weights in int8 need the CPU kernels: a processor with AVX2, and a compiler")
     return TorchBackend(device, _dtype(config, device, path))
 
 

@@ -59,7 +59,7 @@ class BlockManager:
         for block_id in hits:
             self._acquire(block_id)
         seq.block_table = array("i", hits)
-        self._extend(seq, self.blocks_for(len(seq.token_ids)) - len(hits))
+        self._extend(seq, self.blocks_for(seq.length) - len(hits))
         seq.num_committed = len(hits)
         seq.num_computed = len(hits) * self.block_size
         return True
@@ -67,21 +67,25 @@ class BlockManager:
     def can_allocate(self, seq: Sequence, reserve: int = 0) -> bool:
         return self._fits(seq, self._match(seq), reserve)
 
+    def growth(self, seq: Sequence) -> int:
+        """Blocks that ``seq`` lacks for its newest token."""
+        return self.blocks_for(seq.length) - len(seq.block_table)
+
     def grow(self, seq: Sequence) -> bool:
         """Make room for the newest token. ``False`` when a block is needed and none is free."""
-        needed = self.blocks_for(len(seq.token_ids)) - len(seq.block_table)
+        needed = self.growth(seq)
         if needed > len(self._free):
             return False
         self._extend(seq, needed)
         return True
 
     def commit(self, seq: Sequence, num_tokens: int) -> None:
-        """Enter into the prefix cache the blocks that the first ``num_tokens`` tokens fill.
+        """Enter into the prefix cache the blocks that the first ``num_tokens`` tokens fill, as far as they are known.
 
         Called when those tokens are scheduled: whoever shares such a block in the same step reads it
         after it was written, since a layer writes all keys and values before it attends.
         """
-        for index in range(seq.num_committed, num_tokens // self.block_size):
+        for index in range(seq.num_committed, min(num_tokens, len(seq.token_ids)) // self.block_size):
             digest = self._digest(seq, index)
             if digest not in self._cached:
                 block = self.blocks[seq.block_table[index]]
@@ -109,7 +113,7 @@ class BlockManager:
 
     def _fits(self, seq: Sequence, hits: list[int], reserve: int) -> bool:
         idle_hits = sum(1 for block_id in hits if self.blocks[block_id].ref_count == 0)
-        new = self.blocks_for(len(seq.token_ids)) - len(hits)
+        new = self.blocks_for(seq.length) - len(hits)
         return new + idle_hits + reserve <= len(self._free)
 
     def _match(self, seq: Sequence) -> list[int]:

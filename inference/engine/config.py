@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from typing import Literal
 
 WEIGHTS = ("auto", "float32", "bfloat16", "float16", "int8", "fp8", "int4")
 
@@ -13,7 +14,7 @@ class EngineConfig:
     """Raises ``ValueError`` naming the field when a value cannot work.
 
     model: a local folder, or a name on the model hub.
-    dtype: ``auto`` or a torch dtype's name; a name means plain torch in that type.
+    dtype: ``auto`` or a torch dtype's name, in which the model then computes; on a CPU, by plain torch.
     weights: how large matrices are kept. ``auto`` is the model's own type on an accelerator and, on a CPU that has
         the kernels, the faster of ``int8`` and ``bfloat16``; ``float32`` is exact and slow. ``fp8`` and ``int4``
         need an NVIDIA device and the package torchao.
@@ -24,6 +25,7 @@ class EngineConfig:
     max_model_len: longest prompt plus answer in tokens; the model's own limit when ``None``.
     num_threads: torch's CPU threads, a setting of the whole process; untouched when ``None``.
     cuda_graphs: record decode steps at load, on an NVIDIA device.
+    overlap: launch a step before the host has dealt with the tokens of the one before. ``auto``: on an NVIDIA device.
     prefix_salt: secret at the root of every prefix-cache hash; random per process by default.
     """
 
@@ -39,6 +41,7 @@ class EngineConfig:
     max_model_len: int | None = None
     num_threads: int | None = None
     cuda_graphs: bool = True
+    overlap: bool | Literal["auto"] = "auto"
     prefix_salt: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     def __post_init__(self) -> None:
@@ -49,6 +52,8 @@ class EngineConfig:
                 _require_positive(name, getattr(self, name))
         if self.weights not in WEIGHTS:
             raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, got {self.weights!r}")
+        if self.overlap not in (True, False, "auto"):
+            raise ValueError(f"overlap must be true, false or auto, got {self.overlap!r}")
         if self.max_batched_tokens < self.max_num_seqs:
             raise ValueError("max_batched_tokens must be at least max_num_seqs: every decode needs one")
         if not self.prefix_salt:

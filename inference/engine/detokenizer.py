@@ -119,7 +119,7 @@ def choose_decoder(tokenizer: Any) -> Callable[[Sequence[int]], Decoder]:
         return lambda prompt: IncrementalDecoder(decode, prompt)
     backend = tokenizer.backend_tokenizer
     if isinstance(backend.decoder, decoders.ByteLevel):
-        spell = lru_cache(None)(_speller(backend))
+        spell = lru_cache(None)(byte_speller(backend))
         return lambda prompt: ByteDecoder(spell)
     decode = _remembering(backend.decode, skip_special_tokens=True)
     return lambda prompt: IncrementalDecoder(decode, prompt)
@@ -130,7 +130,7 @@ def _remembering(decode: Callable[..., str], **options: bool) -> Decode:
     return lambda ids: single(ids[0]) if len(ids) == 1 else str(decode(ids, **options))
 
 
-def _speller(backend: Any) -> Callable[[int], bytes]:
+def byte_speller(backend: Any) -> Callable[[int], bytes]:
     """The bytes of a token of byte-level BPE, whose vocabulary writes each byte as a printable character."""
     special = {number for number, token in backend.get_added_tokens_decoder().items() if token.special}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -7,12 +7,10 @@ goes on with the others.
 
 from __future__ import annotations
 
-import logging
 import secrets
 import time
 from array import array
 from collections.abc import Sequence as TokenIds
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -20,42 +18,23 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoTokenizer
 
 from inference.engine.answer import Answer
-from inference.engine.block_manager import BlockManager
 from inference.engine.chat import ChatRenderer
 from inference.engine.config import EngineConfig
 from inference.engine.detokenizer import Detokenizer, choose_decoder
 from inference.engine.generation_defaults import default_sampling, end_tokens
 from inference.engine.loader import Progress, resolve_model, revision
-from inference.engine.model_runner import ModelRunner, is_out_of_memory
+from inference.engine.model_runner import ModelRunner
 from inference.engine.outputs import StepOutput
-from inference.engine.pacing import MemoryLimits, Pacer
 from inference.engine.sampling_params import SamplingParams
-from inference.engine.scheduler import Scheduler
-from inference.engine.sequence import Chunk, Sequence, token_array
+from inference.engine.sequence import Sequence, token_array
 from inference.engine.shaping import Shaping
-from inference.errors import EngineError, OutOfMemory, PromptTooLong
+from inference.engine.stepping import Steps
+from inference.errors import PromptTooLong
 
 if TYPE_CHECKING:
     from inference.engine.structured import GrammarCompiler
 
-logger = logging.getLogger(__name__)
-
 SEED_STRIDE = 0x2545F4914F6CDD1D  # between the answers to one prompt; any odd number
-
-
-@dataclass(slots=True)
-class _Totals:
-    steps: int = 0
-    failed_steps: int = 0
-    out_of_memory_steps: int = 0  # of the failed ones
-    batched_sequences: int = 0
-    computed_tokens: int = 0
-    decode_tokens: int = 0  # of the computed ones
-    output_tokens: int = 0
-    prompt_tokens: int = 0
-    prefix_hit_tokens: int = 0
-    schedule_seconds: float = 0.0
-    detokenize_seconds: float = 0.0
 
 
 class LLMEngine:
@@ -73,20 +52,16 @@ class LLMEngine:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
         self.runner = ModelRunner(path, config, progress)
         self.eos_token_ids = end_tokens(self.runner.model, self.tokenizer)
-        self.blocks = BlockManager(self.runner.cache.num_blocks, config.block_size, config.prefix_salt)
-        self.scheduler = Scheduler(self.blocks, config.max_num_seqs, config.max_batched_tokens)
-        self.pacer = Pacer(config.max_batched_tokens)
-        self.limits = MemoryLimits(config.max_batched_tokens, config.max_num_seqs)
+        self._steps = Steps(self.runner, config)
+        self.blocks, self.scheduler = self._steps.blocks, self._steps.scheduler
         kv_tokens = self.runner.cache.num_blocks * config.block_size
         self.context_length = min(kv_tokens, self.runner.max_model_len or kv_tokens)
         chat = ChatRenderer(self.tokenizer)
         self.render_chat, self.shared_prefix = chat.render, chat.shared_prefix
         self._decoder = choose_decoder(self.tokenizer)
-        self._requests: dict[str, list[Answer]] = {}  # the answers still being written
-        self._answers: dict[Sequence, Answer] = {}
+        self._requests: dict[str, dict[int, Answer]] = {}  # the answers still being written, by their index
         self._over: list[StepOutput] = []  # resumed requests that turned out to be at their end already
         self._arrivals = count(1)
-        self._totals = _Totals()
         progress(1.0, "Ready")
 
     def sampling_params(self, **choices: Any) -> SamplingParams:
@@ -145,41 +120,32 @@ class LLMEngine:
             self._enter(answer, resume_token_ids)
 
     def step(self) -> list[StepOutput]:
-        """Compute one batch. One output for every answer that got a token or ended."""
+        """Compute one batch. One output for every answer that got a token or ended: with ``overlap`` those of the
+        batch before, computed since the last call.
+        """
         over, self._over = self._over, []
-        began = time.perf_counter()
-        chunks = self.scheduler.schedule(self.pacer.limit(self.scheduler.num_decoding))
-        if not chunks:
-            return over
-        self._note_admissions(chunks, began)
-        scheduled = time.perf_counter()
-        self._totals.schedule_seconds += scheduled - began
-        try:
-            token_ids = self.runner.execute(chunks)
-        except Exception as error:  # whatever a model raises must not end the loop
-            return over + self._survive(chunks, error)
-        self.pacer.observe(chunks, time.perf_counter() - scheduled)
-        self.limits.recover()
-        self._keep_limits()
-        return over + self._take(chunks, token_ids)
+        outputs = self._steps.step()
+        for output in outputs:
+            if output.finish_reason is not None:
+                self._forget(output)
+        return over + outputs
 
     def abort(self, request_id: str) -> bool:
         """Drop a request's answers and free their blocks at once. ``False`` when there is none under this id."""
         self._over = [output for output in self._over if output.request_id != request_id]
-        answers = self._requests.pop(request_id, [])
-        for answer in answers:
-            del self._answers[answer.sequence]
-            self.scheduler.finish(answer.sequence)
+        answers = self._requests.pop(request_id, {})
+        for answer in answers.values():
+            self._steps.drop(answer)
         return bool(answers)
 
     @property
     def has_unfinished(self) -> bool:
-        return bool(self._over) or self.scheduler.has_unfinished
+        return bool(self._over) or self._steps.has_unfinished
 
     @property
     def free_slots(self) -> int:
         """How many more answers would start without waiting for a place in the batch."""
-        return max(0, self.config.max_num_seqs - len(self._answers))
+        return max(0, self.config.max_num_seqs - len(self._steps))
 
     @property
     def free_kv_tokens(self) -> int:
@@ -188,16 +154,8 @@ class LLMEngine:
         return max(0, self.blocks.num_free - waiting) * self.config.block_size
 
     def counters(self) -> dict[str, float]:
-        """Sums since the start, and how full the engine is now. Seconds are of the owner thread's clock."""
-        return asdict(self._totals) | {
-            "model_seconds": self.runner.model_seconds,
-            "sample_seconds": self.runner.sample_seconds,
-            "preemptions": self.scheduler.num_preemptions,
-            "running": len(self.scheduler.running),
-            "waiting": len(self.scheduler.waiting),
-            "kv_blocks": self.blocks.num_blocks,
-            "kv_blocks_used": self.blocks.num_blocks - self.blocks.num_free,
-        }
+        """Sums since the start, and how full the engine is now. Seconds are of the threads that compute."""
+        return self._steps.counters()
 
     @cached_property
     def _grammar(self) -> GrammarCompiler:
@@ -219,78 +177,16 @@ class LLMEngine:
 
     def _enter(self, answer: Answer, resume_token_ids: TokenIds[int]) -> None:
         """Replay the resumed tokens, which also finds that the answer had ended, and queue it."""
-        for token_id in resume_token_ids:
-            text, reason = answer.append(token_id)
-            if reason is not None:
-                self._over.append(answer.output(time.perf_counter(), (), text, reason))
-                return
-        self._answers[answer.sequence] = answer
-        self._requests.setdefault(answer.sequence.request_id, []).append(answer)
-        self.scheduler.add(answer.sequence)
-
-    def _take(self, chunks: list[Chunk], token_ids: list[int]) -> list[StepOutput]:
-        began = time.perf_counter()
-        sampling = [chunk for chunk in chunks if chunk.samples]
-        self.scheduler.advance(chunks)
-        self._totals.steps += 1
-        self._totals.batched_sequences += len(chunks)
-        self._totals.computed_tokens += sum(chunk.length for chunk in chunks)
-        self._totals.decode_tokens += sum(chunk.length == 1 for chunk in chunks)
-        outputs = []
-        for chunk, token_id in zip(sampling, token_ids, strict=True):
-            outputs += self._take_token(chunk, token_id, began)
-        self._totals.detokenize_seconds += time.perf_counter() - began
-        return outputs
-
-    def _take_token(self, chunk: Chunk, token_id: int, now: float) -> list[StepOutput]:
-        if token_id < 0:
-            # An earlier chunk of the prompt may have brought it about: nothing of the sequence is kept.
-            chunk = Chunk(chunk.sequence, 0, chunk.end)
-            return self._fail([chunk], "the model's logits are not finite", EngineError.code)
-        answer = self._answers[chunk.sequence]
-        answer.first_token = answer.first_token or now
-        text, reason = answer.append(token_id)
-        self._totals.output_tokens += 1
+        reason = answer.resume(resume_token_ids)
         if reason is not None:
-            self.scheduler.finish(chunk.sequence)
-            self._forget(answer)
-        return [answer.output(now, (token_id,), text, reason)]
+            held = answer.detokenizer.finish()
+            self._over.append(answer.output(time.perf_counter(), (), held, reason))
+            return
+        self._requests.setdefault(answer.sequence.request_id, {})[answer.sequence.index] = answer
+        self._steps.add(answer)
 
-    def _forget(self, answer: Answer) -> None:
-        del self._answers[answer.sequence]
-        siblings = self._requests[answer.sequence.request_id]
-        siblings.remove(answer)
-        if not siblings:
-            del self._requests[answer.sequence.request_id]
-
-    def _survive(self, chunks: list[Chunk], error: Exception) -> list[StepOutput]:
-        """A step without enough memory is tried again with less in it; any other failure ends its sequences."""
-        self._totals.failed_steps += 1
-        self._totals.out_of_memory_steps += is_out_of_memory(error)
-        if is_out_of_memory(error) and self.limits.shrink(chunks):
-            logger.warning("out of memory: steps of %d tokens from here on", self.limits.tokens)
-            self._keep_limits()
-            self.runner.wipe(self.scheduler.retract(chunks))
-            return []
-        logger.error("a step with %d sequences failed", len(chunks), exc_info=error)
-        kind = OutOfMemory if is_out_of_memory(error) else EngineError
-        return self._fail(chunks, f"{type(error).__name__}: {error}", kind.code)
-
-    def _keep_limits(self) -> None:
-        self.scheduler.max_batched_tokens, self.scheduler.max_num_seqs = self.limits.tokens, self.limits.seqs
-
-    def _fail(self, chunks: list[Chunk], error: str, code: str) -> list[StepOutput]:
-        answers = [self._answers[chunk.sequence] for chunk in chunks]
-        self.runner.wipe(self.scheduler.fail(chunks))
-        for answer in answers:
-            answer.error, answer.error_code = error, code
-            self._forget(answer)
-        return [answer.output(time.perf_counter(), (), "", "error") for answer in answers]
-
-    def _note_admissions(self, chunks: list[Chunk], now: float) -> None:
-        for chunk in chunks:
-            answer = self._answers[chunk.sequence]
-            if not answer.admitted:
-                answer.admitted = now
-                self._totals.prompt_tokens += chunk.sequence.num_prompt
-                self._totals.prefix_hit_tokens += chunk.sequence.num_cached
+    def _forget(self, output: StepOutput) -> None:
+        answers = self._requests[output.request_id]
+        del answers[output.index]
+        if not answers:
+            del self._requests[output.request_id]

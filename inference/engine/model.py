@@ -21,8 +21,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from inference.engine.attention import ATTENTION_NAME, Attending, LayerShape
 from inference.engine.backend import Backend
-from inference.engine.sampling_params import SamplingParams
-from inference.engine.sequence import Chunk, Sequence, token_array
+from inference.engine.sequence import Chunk, lone_sequence
 from inference.errors import UnsupportedModel
 
 PROBE_LENGTH, PROBE_SPLIT, PROBE_BLOCK = 40, 17, 16
@@ -186,10 +185,8 @@ def _own_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
 
 def _paged_logits(model: PreTrainedModel, shapes: dict[int, LayerShape], ids: list[int], backend: Backend) -> Tensor:
     """All logits, computed in two chunks."""
-    num_blocks = -(-PROBE_LENGTH // PROBE_BLOCK)
-    cache = backend.new_cache(shapes, num_blocks, PROBE_BLOCK)
-    seq = Sequence("probe", token_array(ids), PROBE_LENGTH, SamplingParams(), 0, PROBE_LENGTH, (0, 0.0, 0))
-    seq.block_table = token_array(range(num_blocks))
+    seq = lone_sequence(ids, PROBE_BLOCK)
+    cache = backend.new_cache(shapes, len(seq.block_table), PROBE_BLOCK)
     pieces = [Chunk(seq, 0, PROBE_SPLIT), Chunk(seq, PROBE_SPLIT, PROBE_LENGTH - PROBE_SPLIT)]
     logits = []
     for piece in pieces:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from inference.engine.sequence import Chunk
 
+FIRST_CHUNK = 64  # tokens of a prompt while nobody knows what they take
+LONGEST = 4.0  # seconds of a step that computes prompts alone: well within what a worker's link takes for a hang
 STRETCH = 1.75  # a step with a prompt's chunk may take so much longer than one of decodes alone
 SMALLEST_CHUNK, SMALLEST_SHARE = 8, 64  # a prompt always moves on by so many tokens, or this part of the budget
 REMEASURE = 32  # steps with a chunk between two without one, by which decodes alone are measured
@@ -32,12 +34,14 @@ class Pacer:
     def limit(self, num_decodes: int) -> int:
         """Most prefill tokens of the next step. 0: let the decodes go alone, so that they can be measured."""
         if num_decodes == 0:
-            return self._most
+            return min(self._most, self._affordable(LONGEST) if self._seconds else FIRST_CHUNK)
         alone = self._alone.get(num_decodes.bit_length())
         if alone is None or self._since_alone >= REMEASURE:
             return 0
-        affordable = (STRETCH - 1) * alone * self._tokens / self._seconds if self._seconds else 0.0
-        return int(min(max(affordable, self._least), self._most))
+        return self._affordable((STRETCH - 1) * alone) if self._seconds else self._least
+
+    def _affordable(self, seconds: float) -> int:
+        return int(min(max(seconds * self._tokens / self._seconds, self._least), self._most))
 
     def observe(self, chunks: list[Chunk], seconds: float) -> None:
         """A step of ``chunks`` took so long."""

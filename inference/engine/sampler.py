@@ -14,8 +14,10 @@ drawn again among the likelier tokens, which needs a sum per draw (the idea is F
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Rows
+from collections.abc import Iterator
+from collections.abc import Sequence as Numbers
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,10 @@ from torch import Tensor
 
 from inference.engine.outputs import TokenLogprobs
 from inference.engine.sequence import Sequence
-from inference.engine.shaping import shape
+from inference.engine.shaping import Changes
+from inference.engine.transfer import Fetched, send
+
+Hashes = npt.NDArray[np.uint64]
 
 LEAST_TOP_P = 1e-6
 MOST_TOP_K = 4096  # from here on top-k costs every row of the batch more than it could change
@@ -34,51 +39,116 @@ GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 ATTEMPT = 0xD1342543DE82EF95
 
 
-def sample(logits: Tensor, seqs: Rows[Sequence]) -> list[int]:
-    """``logits`` [S, vocabulary], one row per sequence -> token ids; -1 where a row holds NaN or infinity.
+class Drawn:
+    """The tokens of a step, and the log probabilities that its sequences ask for."""
 
-    Sets ``logprobs`` of the sequences that ask for them.
+    def __init__(self, token_ids: Tensor, asking: list[tuple[int, int]], logprobs: list[Tensor]) -> None:
+        self.token_ids = token_ids  # [S], on the device of the logits; -1 where a row holds NaN or infinity
+        self._asking, self._fetched = asking, Fetched([token_ids, *logprobs])
+
+    def read(self) -> tuple[list[int], dict[int, TokenLogprobs]]:
+        """Token ids, and log probabilities by row. Waits for the device."""
+        token_ids, *columns = self._fetched.lists()
+        entries = zip(self._asking, *columns, strict=True) if columns else ()
+        return token_ids, {
+            row: TokenLogprobs(own, rank, tuple(zip(ids[:count], values[:count], strict=True)))
+            for (row, count), own, rank, ids, values in entries
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Rows that are drawn together, and their settings in columns on the device."""
+
+    rows: slice | Tensor
+    numbers: npt.NDArray[np.int64]  # the same on the host
+    hashes: Hashes
+    temperature: Tensor  # [R, 1]
+    top_k: Tensor | None  # [R, 1], 0 where it is off
+    most: int  # the highest of them
+    min_p: Tensor | None  # [R, 1, 1]
+    top_p: Tensor | None  # [R], never 0
+    limited: npt.NDArray[np.int64]  # places in the block where it is below 1
+
+
+class Sampler:
+    """Knows the settings of the last step's sequences, which stay the same for as long as these do."""
+
+    def __init__(self, vocabulary: int, device: torch.device) -> None:
+        self._vocabulary, self._device = vocabulary, device
+        self._seqs: list[Sequence] = []
+        self._blocks: list[_Block] = []
+        self._asking: list[tuple[int, int]] = []
+
+    def prepare(self, seqs: list[Sequence]) -> Sampling:
+        if seqs != self._seqs:
+            self._seqs, self._blocks = seqs, list(self._settings(seqs))
+            self._asking = [(row, p.logprobs) for row, p in enumerate(s.params for s in seqs) if p.logprobs is not None]
+        steps = np.array([seq.num_output + 1 for seq in seqs], dtype=np.uint64)
+        return Sampling(self._blocks, steps, Changes.wanted(seqs, self._vocabulary, self._device), self._asking)
+
+    def _settings(self, seqs: list[Sequence]) -> Iterator[_Block]:
+        drawn = [row for row, seq in enumerate(seqs) if not seq.params.greedy]
+        size = max(1, CPU_BLOCK // self._vocabulary) if self._device.type == "cpu" else len(seqs)
+        for first in range(0, len(drawn), size):
+            part = drawn[first : first + size]
+            yield self._block(np.array(part), [seqs[row] for row in part])
+
+    def _block(self, rows: npt.NDArray[np.int64], seqs: list[Sequence]) -> _Block:
+        params = [seq.params for seq in seqs]
+        top_k = [p.top_k if 0 < p.top_k < min(self._vocabulary, MOST_TOP_K) else 0 for p in params]
+        top_p = np.array([max(p.top_p, LEAST_TOP_P) for p in params], dtype=np.float32)
+        column = partial(_column, device=self._device)
+        return _Block(
+            rows=slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else send(rows, self._device),
+            numbers=rows,
+            hashes=hashes([seq.seed for seq in seqs]),
+            temperature=column([p.temperature for p in params]),
+            top_k=column(top_k).long() if any(top_k) else None,
+            most=max(top_k),
+            min_p=column([p.min_p for p in params]).unsqueeze(2) if any(p.min_p for p in params) else None,
+            top_p=send(top_p, self._device) if (top_p < 1.0).any() else None,
+            limited=np.flatnonzero(top_p < 1.0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one step's tokens are drawn: of its sequences as they were at its launch."""
+
+    blocks: list[_Block]
+    steps: npt.NDArray[np.uint64]  # [S] which token of its answer each sequence draws
+    changes: Changes | None
+    asking: list[tuple[int, int]]  # rows whose log probabilities are asked for, and of how many tokens besides
+
+    def draw(self, logits: Tensor) -> Drawn:
+        """``logits`` [S, vocabulary], one row per sequence."""
+        values = (logits if self.changes is None else self.changes.apply(logits)).float()
+        highest, token_ids = _highest(values)
+        for block in self.blocks:
+            drawn = _draw(values[block.rows], highest[block.rows], block, self.steps[block.numbers])
+            token_ids[block.rows] = drawn
+        token_ids.masked_fill_(~highest.squeeze(1).isfinite(), -1)
+        return Drawn(token_ids, self.asking, _logprobs(logits, self.asking, token_ids) if self.asking else [])
+
+
+def _logprobs(logits: Tensor, asking: list[tuple[int, int]], token_ids: Tensor) -> list[Tensor]:
+    """Of the model itself, before temperature, penalties and the other settings: of the tokens drawn, the tokens'
+    ranks, the likeliest tokens and theirs.
     """
-    token_ids: list[int] = draw(logits, seqs).tolist()
-    note_logprobs(logits, seqs, token_ids)
-    return token_ids
-
-
-def draw(logits: Tensor, seqs: Rows[Sequence]) -> Tensor:
-    """``sample`` without the way to the host: [S] token ids on the device of ``logits``."""
-    logits = shape(logits, seqs).float()
-    highest, token_ids = _highest(logits)
-    drawn = [row for row, seq in enumerate(seqs) if not seq.params.greedy]
-    block = max(1, CPU_BLOCK // logits.shape[-1]) if logits.device.type == "cpu" else len(seqs)
-    for first in range(0, len(drawn), block):
-        part = drawn[first : first + block]
-        neighbours = part[-1] - part[0] == len(part) - 1
-        rows = slice(part[0], part[-1] + 1) if neighbours else torch.tensor(part, device=logits.device)
-        token_ids[rows] = _draw(logits[rows], highest[rows], [seqs[row] for row in part])
-    return token_ids.masked_fill_(~highest.squeeze(1).isfinite(), -1)
-
-
-def note_logprobs(logits: Tensor, seqs: Rows[Sequence], token_ids: list[int]) -> None:
-    """Log probabilities of the model itself: before temperature, penalties and the other settings."""
-    asking = [row for row, seq in enumerate(seqs) if seq.params.logprobs is not None and token_ids[row] >= 0]
-    if not asking:
-        return
-    rows = logits[torch.tensor(asking, device=logits.device)].float()
+    numbers = send(np.array([row for row, _ in asking]), logits.device)
+    rows = logits[numbers].float()
     totals = rows.logsumexp(-1, keepdim=True)
-    chosen = rows.gather(1, torch.tensor([[token_ids[row]] for row in asking], device=logits.device))
-    best = rows.topk(max(seqs[row].params.logprobs or 0 for row in asking))
-    ranks = ((rows > chosen).sum(-1) + 1).tolist()
-    own = (chosen - totals).squeeze(1).tolist()
-    columns = zip(asking, own, ranks, best.indices.tolist(), (best.values - totals).tolist(), strict=True)
-    for row, value, rank, ids, values in columns:
-        count = seqs[row].params.logprobs
-        seqs[row].logprobs = TokenLogprobs(value, rank, tuple(zip(ids[:count], values[:count], strict=True)))
+    chosen = rows.gather(1, token_ids[numbers].clamp(min=0).unsqueeze(1))
+    best = rows.topk(max(count for _, count in asking))
+    ranks = (rows > chosen).sum(-1) + 1
+    return [(chosen - totals).squeeze(1), ranks, best.indices, best.values - totals]
 
 
 def _highest(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Each row's highest logit [S, 1] and the first token that has it [S]; an index per number is slow."""
     vocabulary = logits.shape[-1]
-    if vocabulary < 2 * CHUNK:
+    if vocabulary < 2 * CHUNK or not len(logits):
         highest, token_ids = logits.max(dim=-1, keepdim=True)
         return highest, token_ids.squeeze(1)
     whole = vocabulary // CHUNK * CHUNK
@@ -127,23 +197,21 @@ class _Weights:
         return token_ids.squeeze(1), inside.gather(1, place).unsqueeze(2)
 
 
-def _draw(logits: Tensor, highest: Tensor, seqs: list[Sequence]) -> Tensor:
-    params = [seq.params for seq in seqs]
-    weights = _scale(logits, highest, _column([p.temperature for p in params], logits))
-    top_k = [p.top_k if 0 < p.top_k < min(logits.shape[-1], MOST_TOP_K) else 0 for p in params]
-    if any(top_k):
-        floor = _top_k_floor(weights.values, top_k)
+def _draw(logits: Tensor, highest: Tensor, block: _Block, steps: npt.NDArray[np.uint64]) -> Tensor:
+    weights = _scale(logits, highest, block.temperature)
+    if block.top_k is not None:
+        floor = _top_k_floor(weights.values, block.top_k, block.most)
         weights.narrow(floor)
         kept = weights.values >= floor
         weights.values.exp_().mul_(kept)
     else:
         weights.values.exp_()
     mass = weights.values.sum((1, 2))
-    if any(p.min_p for p in params):
-        floor = _column([p.min_p for p in params], logits).unsqueeze(2)  # the highest weight is 1
-        weights.narrow(floor)
-        weights.values.mul_(weights.values >= floor)
-    return _draw_nucleus(weights, mass, seqs).masked_fill_(~mass.isfinite(), -1)
+    if block.min_p is not None:  # the highest weight is 1
+        weights.narrow(block.min_p)
+        weights.values.mul_(weights.values >= block.min_p)
+    draw = _draw_on_device if logits.device.type == "cuda" else _draw_nucleus
+    return draw(weights, mass, block, steps).masked_fill_(~mass.isfinite(), -1)
 
 
 def _scale(logits: Tensor, highest: Tensor, temperature: Tensor) -> _Weights:
@@ -157,12 +225,10 @@ def _scale(logits: Tensor, highest: Tensor, temperature: Tensor) -> _Weights:
     return _Weights(_split(values.div_(temperature)), starts.expand(count, -1))
 
 
-def _top_k_floor(values: Tensor, top_k: list[int]) -> Tensor:
-    """[S, 1, 1], each row's k-th highest value, -inf where k is 0; ties with it stay."""
-    most = max(top_k)
+def _top_k_floor(values: Tensor, ranks: Tensor, most: int) -> Tensor:
+    """[S, 1, 1], each row's k-th highest value, -inf where k is 0; ties with it stay. ``most``: the highest k."""
     # The k highest are in the k chunks with the highest peaks, or equal to ones that are.
     best = _chunks(values, values.amax(-1).topk(min(most, values.shape[1])).indices).flatten(1).topk(most).values
-    ranks = torch.tensor(top_k, device=values.device).unsqueeze(1)
     return best.gather(1, (ranks - 1).clamp_(min=0)).masked_fill_(ranks == 0, float("-inf")).unsqueeze(2)
 
 
@@ -175,24 +241,32 @@ def _chunks(values: Tensor, chunks: Tensor) -> Tensor:
     return values.gather(1, chunks.unsqueeze(2).expand(-1, -1, CHUNK))
 
 
-def _draw_nucleus(weights: _Weights, mass: Tensor, seqs: list[Sequence]) -> Tensor:
+def _draw_nucleus(weights: _Weights, mass: Tensor, block: _Block, steps: npt.NDArray[np.uint64]) -> Tensor:
     """Token ids [S], drawn until the weights above the token's are less than top-p of the row's ``mass`` [S]."""
-    token_ids, weight = weights.at(uniforms(seqs))
-    limited = [row for row, seq in enumerate(seqs) if seq.params.top_p < 1.0]
-    if not limited:
+    token_ids, weight = weights.at(uniforms(block.hashes, steps))
+    if block.top_p is None:
         return token_ids
-    rows = torch.tensor(limited, device=token_ids.device)
     # Never zero, even in float32: the likeliest token, which nothing is above, ends the loop.
-    limits = mass * _column([max(seq.params.top_p, LEAST_TOP_P) for seq in seqs], mass).squeeze(1)
-    left, attempt = weights if len(limited) == len(seqs) else weights.rows(rows), 0
+    limits, rows, attempt = mass * block.top_p, torch.from_numpy(block.limited), 0
+    left = weights if len(rows) == len(steps) else weights.rows(rows)
     while len(rows):
         outside = (_mass_above(left.values, weight[rows]) >= limits[rows]).nonzero().squeeze(1)
         rows, left, attempt = rows[outside], left.rows(outside), attempt + 1
         if len(rows):
             # What is not likelier than a token outside is outside too.
             left.values.mul_(left.values > weight[rows])
-            token_ids[rows], weight[rows] = left.at(uniforms([seqs[row] for row in rows.tolist()], attempt))
+            points = uniforms(block.hashes[rows.numpy()], steps[rows.numpy()], attempt)
+            token_ids[rows], weight[rows] = left.at(points)
     return token_ids
+
+
+def _draw_on_device(weights: _Weights, mass: Tensor, block: _Block, steps: npt.NDArray[np.uint64]) -> Tensor:
+    """``_draw_nucleus`` in one kernel, which does not ask the host whether to draw again."""
+    from inference.engine.cuda.sampling import draw_nucleus
+
+    limits = torch.full_like(mass, float("inf")) if block.top_p is None else mass * block.top_p
+    states = np.stack([block.hashes, steps]).view(np.int64)
+    return draw_nucleus(weights.values.flatten(1), limits, send(states, mass.device))
 
 
 def _mass_above(values: Tensor, weight: Tensor) -> Tensor:
@@ -203,11 +277,13 @@ def _mass_above(values: Tensor, weight: Tensor) -> Tensor:
     return mass + weight.flatten() * beyond.ceil_().sum((1, 2))
 
 
-def uniforms(seqs: Rows[Sequence], attempt: int = 0) -> npt.NDArray[np.float64]:
-    """[S] numbers in [0, 1) from (seed, tokens written): SplitMix64's, from a start that hashes the seed."""
-    seeds = np.array([seq.seed % (1 << 64) for seq in seqs], dtype=np.uint64)
-    steps = np.array([seq.num_output + 1 for seq in seqs], dtype=np.uint64)
-    mixed = _mix(_mix(seeds + GOLDEN_RATIO) + steps * GOLDEN_RATIO + np.uint64(attempt * ATTEMPT % (1 << 64)))
+def hashes(seeds: Numbers[int]) -> Hashes:
+    return _mix(np.array([seed % (1 << 64) for seed in seeds], dtype=np.uint64) + GOLDEN_RATIO)
+
+
+def uniforms(hashed: Hashes, steps: npt.NDArray[np.uint64], attempt: int = 0) -> npt.NDArray[np.float64]:
+    """[S] numbers in [0, 1) from a seed's hash and the number of tokens written: SplitMix64's."""
+    mixed = _mix(hashed + steps * GOLDEN_RATIO + np.uint64(attempt * ATTEMPT % (1 << 64)))
     # 48 bits: the product with the total can then not round up to the total itself.
     return (mixed >> np.uint64(16)).astype(np.float64) / 2.0**48
 
@@ -218,5 +294,6 @@ def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def _column(values: list[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device).unsqueeze(1)
+def _column(values: Numbers[float], device: torch.device) -> Tensor:
+    """[R, 1]"""
+    return send(np.array(values, dtype=np.float32)[:, None], device)

@@ -40,6 +40,11 @@ class Scheduler:
         self._remove(seq)
         self.blocks.release(seq)
 
+    def drop(self, seq: Sequence, num_valid: int) -> None:
+        """``finish`` one of which a step under way still computes what comes after ``num_valid`` tokens."""
+        self._remove(seq)
+        self.blocks.discard(seq, num_valid)
+
     def fail(self, chunks: list[Chunk]) -> list[int]:
         """Take out the sequences whose chunks were not computed soundly; returns the free blocks to wipe."""
         suspects: list[int] = []
@@ -48,41 +53,53 @@ class Scheduler:
             suspects += self.blocks.discard(chunk.sequence, num_valid=chunk.start)
         return [block_id for block_id in suspects if self.blocks.blocks[block_id].ref_count == 0]
 
-    def retract(self, chunks: list[Chunk]) -> list[int]:
-        """``chunks`` were not computed: everyone gets in line again; returns the free blocks to wipe."""
+    def requeue(self, chunks: list[Chunk]) -> list[int]:
+        """``chunks`` were not computed: their sequences get in line again; returns the free blocks to wipe."""
         suspects = self.fail(chunks)
         for chunk in chunks:
+            chunk.sequence.pending = 0
             self.add(chunk.sequence)
         self.num_preemptions += len(chunks)
+        return suspects
+
+    def preempt_all(self) -> None:
         for seq in list(self.running):
             self._preempt(seq)
-        return suspects
 
     @property
     def num_decoding(self) -> int:
-        return sum(1 for seq in self.running if seq.num_remaining == 1)
+        return sum(seq.decoding for seq in self.running)
+
+    @property
+    def must_preempt(self) -> bool:
+        """Whether the next ``schedule`` may take blocks from a running sequence."""
+        free = self.blocks.num_free
+        if free < len(self.running) and sum(self.blocks.growth(seq) for seq in self.running if seq.decoding) > free:
+            return True
+        return bool(self.waiting) and any(seq.band > self.waiting[0].band for seq in self.running)
 
     def schedule(self, prefill_limit: int | None = None) -> list[Chunk]:
-        """The next step's chunks, decodes first; at least one while anything is unfinished.
+        """The next step's chunks, decodes first; at least one while anything is unfinished and not under way.
 
-        ``prefill_limit``: most tokens of prompts to compute beside decodes; all of the budget when ``None``.
+        ``prefill_limit``: most tokens of prompts to compute; all of the budget when ``None``, and when 0 without
+        a decode.
         """
         self._make_room_for_better_band()
         preemptions = self.num_preemptions
         chunks = list(self._decodes())
         budget = self.max_batched_tokens - len(chunks)
-        if chunks and prefill_limit is not None:
+        if prefill_limit is not None and (chunks or prefill_limit > 0):
             budget = min(budget, prefill_limit)
         chunks += self._prefills(budget, admit=self.num_preemptions == preemptions)
         return chunks
 
     def advance(self, chunks: list[Chunk]) -> None:
-        """Record that ``chunks`` were computed."""
+        """Record that ``chunks`` are computed, or that a step is under way that does it."""
         for chunk in chunks:
             chunk.sequence.num_computed = chunk.end
 
     def _decodes(self) -> Iterator[Chunk]:
-        decoding = sorted((seq for seq in self.running if seq.num_remaining == 1), key=_priority)
+        decoding = sorted((seq for seq in self.running if seq.decoding), key=_priority)
         for seq in decoding:
             if seq.status is Status.RUNNING and self._grow(seq):
                 yield self._chunk(seq, 1)
@@ -146,7 +163,7 @@ class Scheduler:
     def _would_fit(self, seq: Sequence, victims: list[Sequence]) -> bool:
         gain = sum(len(victim.block_table) for victim in victims)
         reserve = len(self.running) - len(victims)
-        return self.blocks.blocks_for(len(seq.token_ids)) + reserve <= self.blocks.num_free + gain
+        return self.blocks.blocks_for(seq.length) + reserve <= self.blocks.num_free + gain
 
     def _preempt(self, seq: Sequence) -> None:
         self.finish(seq)

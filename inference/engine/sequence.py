@@ -32,6 +32,8 @@ class Sequence:
     ``num_cached`` counts the prompt tokens that the prefix cache spared at first admission.
     ``index`` numbers the answers to one prompt; ``end_ids`` are the tokens that end this one. ``logprobs``
     are those of the token sampled last, where the parameters ask for them.
+    ``pending`` tokens more are drawn by steps under way and known to the device alone; ``drawn_row`` is the row
+    in which the newest is drawn.
     """
 
     request_id: str
@@ -53,19 +55,32 @@ class Sequence:
     end_ids: frozenset[int] = frozenset()
     shaping: Shaping | None = None
     logprobs: TokenLogprobs | None = None
+    pending: int = 0
+    drawn_row: int = 0
 
     @property
     def band(self) -> int:
         return self.priority[0]
 
     @property
+    def length(self) -> int:
+        """Tokens of prompt and answer, those included that only the device knows."""
+        return len(self.token_ids) + self.pending
+
+    @property
     def num_output(self) -> int:
-        return len(self.token_ids) - self.num_prompt
+        return self.length - self.num_prompt
 
     @property
     def num_remaining(self) -> int:
         """Tokens to compute before the next one can be sampled; 1 while decoding."""
-        return len(self.token_ids) - self.num_computed
+        return len(self.token_ids) + self.pending - self.num_computed
+
+    @property
+    def decoding(self) -> bool:
+        """One token is to be computed, and the answer goes on after it as far as is known."""
+        length = len(self.token_ids) + self.pending
+        return length - self.num_computed == 1 and length < self.max_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +97,24 @@ class Chunk:
 
     @property
     def samples(self) -> bool:
-        """Whether the chunk reaches the last known token, so that the next one can be sampled."""
-        return self.end == len(self.sequence.token_ids)
+        """Whether the chunk reaches the last token, so that the next one can be sampled. Asked at its launch."""
+        return self.end == self.sequence.length
+
+    @property
+    def token_ids(self) -> array[int]:
+        """-1 - k stands for the k-th token that the step before this one draws."""
+        ids = self.sequence.token_ids[self.start : self.end]
+        if len(ids) < self.length:
+            ids.append(-1 - self.sequence.drawn_row)
+        return ids
+
+
+def lone_sequence(token_ids: TokenIds[int], block_size: int) -> Sequence:
+    """One in the first blocks of a cache of its own, to try a model with."""
+    length = len(token_ids)
+    seq = Sequence("probe", token_array(token_ids), length, SamplingParams(), 0, length, (0, 0.0, 0))
+    seq.block_table = token_array(range(-(-length // block_size)))
+    return seq
 
 
 def token_array(token_ids: TokenIds[int]) -> array[int]:

@@ -1,14 +1,16 @@
 """What changes a sequence's logits before its token is drawn: penalties, biases, min_tokens, a grammar.
 
 Only sequences that ask for any of it have a ``Shaping``; a batch without one is not touched. A step's
-work is one gather and one scatter over the tokens concerned, never over the history.
+work is one gather and one scatter over the tokens concerned, never over the history. What a step needs is gathered
+when it is launched (``Changes``), since its sequences may have moved on when it is applied.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence as Rows
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 
 from inference.engine.sampling_params import SamplingParams
+from inference.engine.transfer import send
 
 if TYPE_CHECKING:
     from inference.engine.sequence import Sequence
@@ -57,6 +60,11 @@ class Shaping:
         asked = _penalised(params) or params.logit_bias or params.min_tokens or grammar
         return cls(params, prompt, end_ids, grammar) if asked else None
 
+    @property
+    def follows(self) -> bool:
+        """Whether what it asks depends on which tokens were drawn before, and not only on how many."""
+        return self.counts is not None or self.grammar is not None
+
     def advance(self, token_id: int) -> None:
         """Take in a token of the answer."""
         if self.counts is not None:
@@ -68,69 +76,73 @@ class Shaping:
 Shaped = list[tuple[int, "Sequence", Shaping]]  # with their rows
 
 
-def shape(logits: Tensor, seqs: Rows[Sequence]) -> Tensor:
-    """``logits`` [S, vocabulary] as the sequences want them: a changed copy, or the same when none wants any."""
-    shaped = [(row, seq, seq.shaping) for row, seq in enumerate(seqs) if seq.shaping is not None]
-    if shaped:
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What the sequences of a step change, each part a number per ``rows`` and ``ids`` or nothing."""
+
+    penalties: tuple[Tensor, ...]  # rows, ids, counts in the answer, and the three penalties
+    biases: tuple[Tensor, ...]  # rows, ids, what is added
+    masks: tuple[Tensor, ...]  # rows [G], tokens that are not allowed there [G, vocabulary]
+
+    @classmethod
+    def wanted(cls, seqs: Rows[Sequence], vocabulary: int, device: torch.device) -> Changes | None:
+        shaped = [(row, seq, seq.shaping) for row, seq in enumerate(seqs) if seq.shaping is not None]
+        if not shaped:
+            return None
+        parts = _penalties(shaped), _biases(shaped), _masks(shaped, vocabulary)
+        return cls(*(tuple(send(numbers, device) for numbers in part) for part in parts))
+
+    def apply(self, logits: Tensor) -> Tensor:
+        """A changed copy of ``logits`` [S, vocabulary]."""
         logits = logits.to(torch.float32, copy=True)
-        _penalise(logits, [entry for entry in shaped if entry[2].counts is not None])
-        _add_biases(logits, shaped)
-        _mask(logits, [(row, shaping.grammar) for row, _, shaping in shaped if shaping.grammar is not None])
-    return logits
+        if self.penalties:
+            rows, ids, counts, repetition, frequency, presence = self.penalties
+            values = logits[rows, ids]
+            values = torch.where(values > 0, values / repetition, values * repetition)
+            logits[rows, ids] = values - frequency * counts - presence * (counts > 0)
+        if self.biases:
+            rows, ids, values = self.biases
+            logits[rows, ids] += values
+        if self.masks:
+            rows, denied = self.masks
+            logits[rows] = logits[rows].masked_fill_(denied, float("-inf"))
+        return logits
 
 
 def _penalised(params: SamplingParams) -> bool:
     return params.repetition_penalty != 1.0 or params.presence_penalty != 0.0 or params.frequency_penalty != 0.0
 
 
-def _penalise(logits: Tensor, shaped: Shaped) -> None:
-    tables = [shaping.counts for _, _, shaping in shaped if shaping.counts is not None]
-    if not tables:
-        return
-    lengths = [len(table.ids) for table in tables]
-
-    def spread(values: list[float]) -> Tensor:
-        return torch.from_numpy(np.repeat(np.array(values, dtype=np.float32), lengths)).to(logits.device)
-
-    rows = spread([row for row, _, _ in shaped]).long()
-    ids = _joined([table.ids for table in tables]).to(logits.device)
-    counts = _joined([table.counts for table in tables]).to(logits.device)
-    repetition = spread([seq.params.repetition_penalty for _, seq, _ in shaped])
-    values = logits[rows, ids]
-    values = torch.where(values > 0, values / repetition, values * repetition)
-    values -= spread([seq.params.frequency_penalty for _, seq, _ in shaped]) * counts
-    values -= spread([seq.params.presence_penalty for _, seq, _ in shaped]) * (counts > 0)
-    logits[rows, ids] = values
+def _penalties(shaped: Shaped) -> tuple[npt.NDArray[Any], ...]:
+    found = [(row, seq.params, shaping.counts) for row, seq, shaping in shaped if shaping.counts is not None]
+    if not found:
+        return ()
+    lengths = [len(counts.ids) for _, _, counts in found]
+    rows = np.repeat([row for row, _, _ in found], lengths)
+    settings = [(p.repetition_penalty, p.frequency_penalty, p.presence_penalty) for _, p, _ in found]
+    ids, counts = np.concatenate([c.ids for _, _, c in found]), np.concatenate([c.counts for _, _, c in found])
+    return rows, ids.astype(np.int64), counts, *np.repeat(np.array(settings, dtype=np.float32).T, lengths, axis=1)
 
 
-def _joined(arrays: list[array[int]]) -> Tensor:
-    return torch.from_numpy(np.concatenate([np.frombuffer(numbers, dtype=np.int32) for numbers in arrays]))
-
-
-def _add_biases(logits: Tensor, shaped: Shaped) -> None:
+def _biases(shaped: Shaped) -> tuple[npt.NDArray[Any], ...]:
     rows: list[int] = []
     biases: list[tuple[int, float]] = []
     for row, seq, shaping in shaped:
         own = shaping.bias | shaping.ends if seq.num_output < seq.params.min_tokens else shaping.bias
         biases += own.items()
         rows += [row] * len(own)
-    if biases:
-        ids, values = zip(*biases, strict=True)
-        device = logits.device
-        logits[torch.tensor(rows, device=device), torch.tensor(ids, device=device)] += torch.tensor(
-            values, device=device
-        )
+    if not biases:
+        return ()
+    ids, values = zip(*biases, strict=True)
+    return np.array(rows), np.array(ids), np.array(values, dtype=np.float32)
 
 
-def _mask(logits: Tensor, guided: list[tuple[int, Grammar]]) -> None:
-    """Set every token to -inf that its row's grammar does not allow next."""
+def _masks(shaped: Shaped, vocabulary: int) -> tuple[npt.NDArray[Any], ...]:
+    guided = [(row, shaping.grammar) for row, _, shaping in shaped if shaping.grammar is not None]
     if not guided:
-        return
-    vocabulary = logits.shape[1]
+        return ()
     bits: npt.NDArray[np.int32] = np.zeros((len(guided), -(-vocabulary // 32)), dtype=np.int32)
     for own, (_, grammar) in zip(bits, guided, strict=True):
         grammar.fill(own)
     allowed = np.unpackbits(bits.view(np.uint8), axis=1, count=vocabulary, bitorder="little")
-    rows = torch.tensor([row for row, _ in guided], device=logits.device)
-    denied = torch.from_numpy(allowed == 0).to(logits.device)
-    logits[rows] = logits[rows].masked_fill_(denied, float("-inf"))
+    return np.array([row for row, _ in guided]), allowed == 0

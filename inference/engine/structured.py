@@ -78,20 +78,28 @@ class GrammarCompiler:
 
 
 def _source(wanted: StructuredOutputsParams) -> str:
-    if wanted.regex is not None:
-        return LLMatcher.grammar_from_regex(wanted.regex)
-    if wanted.choice is not None:
-        return LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, wanted.choice)))
-    return LLMatcher.grammar_from_json_schema(_schema(wanted.json), overrides=JSON_OPTIONS)
-
-
-def _schema(stated: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    """What llguidance compiles. Its own complaints about what it is given are plain ``ValueError``s."""
     try:
-        schema = json.loads(stated) if isinstance(stated, str) else stated
+        if wanted.regex is not None:
+            return LLMatcher.grammar_from_regex(wanted.regex)
+        if wanted.choice is not None:
+            return LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, wanted.choice)))
+        schema = {"type": "object"} if wanted.json is None else _schema(wanted.json)
+        return LLMatcher.grammar_from_json_schema(schema, overrides=JSON_OPTIONS)
+    except InvalidStructure:
+        raise
     except ValueError as error:
+        raise InvalidStructure(f"It cannot be used: {error}") from error
+
+
+def _schema(stated: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Through its text either way, which refuses what is nested so deep that llguidance would not survive it."""
+    try:
+        schema = json.loads(stated if isinstance(stated, str) else json.dumps(stated))
+    except RecursionError:
+        raise InvalidStructure("The schema is nested too deeply.") from None
+    except (TypeError, ValueError) as error:
         raise InvalidStructure(f"The schema is not JSON: {error}") from error
-    if schema is None:
-        return {"type": "object"}
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, dict):
         raise InvalidStructure("A schema is a JSON object.")
-    return dict(schema)
+    return schema

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,14 +19,12 @@ from inference.engine.cuda.fusion import fuse
 from inference.engine.cuda.graphs import DecodeGraph, DecodeGraphs
 from inference.engine.cuda.quantize import QUANTIZED, quantize, require
 from inference.engine.cuda.staging import ALIGNMENT, Arrays, PagedCache, arrange, no_arrays, pad_decodes
-from inference.engine.sampling_params import SamplingParams
-from inference.engine.sequence import Chunk, Sequence, token_array
+from inference.engine.sequence import Chunk, lone_sequence
 from inference.errors import UnsupportedModel
 
-logger = logging.getLogger(__name__)
-
 WIDEST_HEAD = 256
-FEWEST_TOKENS = 64  # room for the probe of a model that is loaded
+FEWEST_TOKENS = 64  # room for the probes of a model that is loaded
+PROBE_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +62,9 @@ class RecordedBatch(Batch):
 
 
 class CudaBackend(TorchBackend):
-    """All calls must be made with the same stream current: buffers are reused in the stream's order.
+    """All calls must be made with the same stream current: buffers are reused in the stream's order."""
 
-    A token id of -1 - k stands for the k-th of the tokens last given to ``carry``, so that a step can be
-    built before the host has seen the tokens of the step before.
-    """
+    queues = True
 
     def __init__(self, config: EngineConfig, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(device, dtype)
@@ -88,8 +83,7 @@ class CudaBackend(TorchBackend):
             raise UnsupportedModel(f"{type(model).__name__} has heads of {widest}; the kernels take {WIDEST_HEAD}.")
         limits = (self._limit, getattr(model.config.get_text_config(), "max_position_embeddings", None))
         self._limit = min((limit for limit in limits if limit is not None), default=None)
-        norms = elementwise.fuse_norms(model)
-        logger.info("fused %d norms and %s", norms, fuse(model, shapes, lambda: self._probe(model, shapes)))
+        fuse(model, shapes, lambda: self._probe(model, shapes))
         if self._config.weights in QUANTIZED:
             quantize(model, self._config.weights)
         torch.cuda.empty_cache()  # what the replaced modules held, for the KV cache
@@ -119,28 +113,22 @@ class CudaBackend(TorchBackend):
         return _send(pad_decodes(arrays, size, cache.scratch_block, cache.block_size), cache)
 
     def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
-        """The result is good until the next forward is launched."""
         if not isinstance(batch, RecordedBatch):
             return self._run(model, batch)
         batch.recorded.graph.replay()
         return batch.recorded.logits[: len(batch.logit_rows)]
 
     def carry(self, token_ids: Tensor) -> None:
-        """Keep the tokens [S] just sampled, on the device, for a step that is built before they are known."""
-        self._sampled[: len(token_ids)].copy_(token_ids)
+        torch.clamp(token_ids, min=0, out=self._sampled[: len(token_ids)])
 
     def _probe(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> dict[int, Attending]:
         """Run the model over a few tokens, and return how each layer attended.
 
         Positions span the model's whole context, since some models change with them.
         """
-        token_ids = token_array(range(FEWEST_TOKENS // 4))
-        seq = Sequence("probe", token_ids, len(token_ids), SamplingParams(), 0, len(token_ids), (0, 0.0, 0))
-        seq.block_table = token_array([0])
-        batch = _send(
-            arrange([Chunk(seq, 0, len(token_ids))], len(token_ids)), self.new_cache(shapes, 1, len(token_ids))
-        )
-        spread = torch.linspace(0, (self._limit or FEWEST_TOKENS) - 1, len(token_ids), device=self.device).long()
+        chunk = Chunk(lone_sequence(range(PROBE_LENGTH), PROBE_LENGTH), 0, PROBE_LENGTH)
+        batch = self.build([chunk], self.new_cache(shapes, 1, PROBE_LENGTH))
+        spread = torch.linspace(0, (self._limit or FEWEST_TOKENS) - 1, PROBE_LENGTH, device=self.device).long()
         self._run(model, replace(batch, position_ids=spread.unsqueeze(0)))
         assert isinstance(batch.context, StepContext)
         return batch.context.seen

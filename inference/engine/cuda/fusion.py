@@ -1,8 +1,4 @@
-"""Replaces the usual attention and feed-forward modules by ones that launch a third of the kernels.
-
-A module is recognised by the names that transformers gives its children, which promise nothing. So the
-model is run once on a few tokens, and a replacement stays only if it gives what the module gave.
-"""
+"""The usual attention and feed-forward modules as ones that launch a third of the kernels."""
 
 from __future__ import annotations
 
@@ -15,7 +11,8 @@ from torch import Tensor, nn
 
 from inference.engine.attention import Attending, LayerShape
 from inference.engine.cuda import kernels
-from inference.engine.cuda.elementwise import FusedRMSNorm
+from inference.engine.cuda.elementwise import FusedRMSNorm, norms
+from inference.engine.fusing import Fusion
 
 CLOSE = {torch.float32: 1e-4}  # relative difference that another order of rounding explains
 HALF_CLOSE = 2e-2
@@ -69,50 +66,32 @@ class FusedMlp(nn.Module):
         return output
 
 
-def fuse(model: nn.Module, shapes: dict[int, LayerShape], probe: Callable[[], dict[int, Attending]]) -> dict[str, int]:
-    """Replace what can be; how many of each. ``probe`` runs the model and gives back how each layer attended."""
-    calls: dict[nn.Module, tuple[Any, Any, Tensor]] = {}
-
-    def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        calls[module] = args, kwargs, _first(output).clone()
-
-    hooks = [module.register_forward_hook(note, with_kwargs=True) for module in model.modules() if _known(module)]
-    try:
-        how = probe()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    fused = dict.fromkeys((FusedAttention.__name__, FusedMlp.__name__), 0)
-    places = [(parent, name) for parent in model.modules() for name, child in parent.named_children() if child in calls]
-    for parent, name in places:
-        module = getattr(parent, name)
-        call = calls.pop(module)  # so that a module's weights go with it
-        fitting = (offer for offer in _offers(module, shapes, how) if _agrees(offer, *call))
-        if (chosen := next(fitting, None)) is not None:
-            setattr(parent, name, chosen)
-            fused[type(chosen).__name__] += 1
-    return fused
+def fuse(model: nn.Module, shapes: dict[int, LayerShape], probe: Callable[[], dict[int, Attending]]) -> None:
+    """Replace what can be; ``probe`` as for ``Fusion``."""
+    fusion, dtype = Fusion(probe), next(model.parameters()).dtype
+    fusion.replace(model, "norms", norms, 1e-5 if dtype == torch.float32 else 4 * torch.finfo(dtype).eps)
+    close = CLOSE.get(dtype, HALF_CLOSE)
+    fusion.replace(model, "gated layers", _gated, close)
+    fusion.replace(model, "attentions", lambda module: _attention(module, shapes, fusion.how), close)
 
 
-def _known(module: Any) -> bool:
-    return _has_linear(module, "q_proj", "k_proj", "v_proj", "o_proj") or _has_linear(
-        module, "gate_proj", "up_proj", "down_proj"
-    )
+def _gated(module: Any) -> Iterator[nn.Module]:
+    if _has_linear(module, "gate_proj", "up_proj", "down_proj"):
+        yield from (FusedMlp(module, gelu) for gelu in (False, True))
 
 
 def _has_linear(module: Any, *names: str) -> bool:
     return all(type(getattr(module, name, None)) is nn.Linear for name in names)
 
 
-def _offers(module: Any, shapes: dict[int, LayerShape], how: dict[int, Attending]) -> Iterator[nn.Module]:
-    if hasattr(module, "gate_proj"):
-        yield from (FusedMlp(module, gelu) for gelu in (False, True))
+def _attention(module: Any, shapes: dict[int, LayerShape], how: dict[int, Attending]) -> Iterator[nn.Module]:
+    if not _has_linear(module, "q_proj", "k_proj", "v_proj", "o_proj"):
         return
     shape = shapes[module.layer_idx]
-    norms = [getattr(module, name, None) for name in ("q_norm", "k_norm")]
-    kinds = {(norm.epsilon, norm.offset, len(norm.weight)) for norm in norms if isinstance(norm, FusedRMSNorm)}
+    pair = [getattr(module, name, None) for name in ("q_norm", "k_norm")]
+    kinds = {(norm.epsilon, norm.offset, len(norm.weight)) for norm in pair if isinstance(norm, FusedRMSNorm)}
     alike = len(kinds) == 1 and {size for *_, size in kinds} == {shape.key_dim}
-    normal = norms == [None, None] or (alike and all(isinstance(norm, FusedRMSNorm) for norm in norms))
+    normal = pair == [None, None] or (alike and all(isinstance(norm, FusedRMSNorm) for norm in pair))
     whole = module.q_proj.out_features == module.o_proj.in_features and shape.key_dim == shape.value_dim
     # Clipping is what a probe may not reach.
     if normal and whole and getattr(getattr(module, "config", None), "clip_qkv", None) is None:
@@ -130,17 +109,3 @@ def _joined(linears: list[nn.Linear]) -> nn.Linear:
     if joined.bias is not None:
         joined.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
     return joined
-
-
-def _first(output: Any) -> Tensor:
-    tensor: Tensor = output[0] if isinstance(output, tuple) else output
-    return tensor
-
-
-def _agrees(offer: nn.Module, args: Any, kwargs: Any, expected: Tensor) -> bool:
-    try:
-        output = _first(offer(*args, **kwargs))
-    except (TypeError, RuntimeError):  # called otherwise than the replacement can be
-        return False
-    close = CLOSE.get(expected.dtype, HALF_CLOSE)
-    return output.shape == expected.shape and bool((output - expected).norm() <= close * expected.norm())

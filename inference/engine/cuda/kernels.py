@@ -228,3 +228,48 @@ def gate(both, output, size, GELU: tl.constexpr):
     else:
         x *= tl.sigmoid(x)
     tl.store(output + row * size + n, (x * up).to(output.dtype.element_ty), mask=n < size)
+
+
+@triton.jit
+def mix(x):
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB
+    return x ^ (x >> 31)
+
+
+@triton.jit
+def nucleus(weights, limits, states, columns, count, size, TILE: tl.constexpr):
+    """Draw until the weights above the one drawn are less than the limit; what is not above one outside is outside."""
+    row, n = tl.program_id(0).to(tl.int64), tl.arange(0, TILE)
+    own = weights + row * size
+    limit = tl.load(limits + row)
+    hashed, step = tl.load(states + row).to(tl.uint64), tl.load(states + count + row).to(tl.uint64)
+    state = hashed + step * 0x9E3779B97F4A7C15
+    floor = tl.full([], 0.0, tl.float32)
+    total = tl.full([], 0.0, tl.float64)
+    for tile in range(0, size, TILE):
+        weight = tl.load(own + tile + n, mask=tile + n < size, other=0.0)
+        total += tl.sum(weight.to(tl.float64), 0)
+    column = tl.full([], 0, tl.int32)
+    drawing = tl.full([], 1, tl.int32)
+    while drawing != 0:
+        point = (mix(state) >> 16).to(tl.float64) * (1.0 / 281474976710656.0) * total
+        state += 0xD1342543DE82EF95
+        passed = tl.full([], 0.0, tl.float64)
+        column = tl.full([], 0, tl.int32) + size
+        last = tl.full([], 0, tl.int32)
+        for tile in range(0, size, TILE):
+            weight = tl.load(own + tile + n, mask=tile + n < size, other=0.0)
+            left = weight > floor
+            ends = passed + tl.cumsum(tl.where(left, weight, 0.0).to(tl.float64), 0)
+            column = tl.minimum(column, tl.min(tl.where(left & (ends > point), tile + n, size), 0))
+            last = tl.maximum(last, tl.max(tl.where(left, tile + n, 0), 0))
+            passed = tl.max(ends, 0)
+        column = tl.where(column == size, last, column)  # rounding must not lead past the last
+        floor = tl.load(own + column)
+        total = tl.full([], 0.0, tl.float64)
+        for tile in range(0, size, TILE):
+            weight = tl.load(own + tile + n, mask=tile + n < size, other=0.0)
+            total += tl.sum(tl.where(weight > floor, weight, 0.0).to(tl.float64), 0)
+        drawing = (total >= limit).to(tl.int32)  # never of NaN
+    tl.store(columns + row, column.to(tl.int64))

@@ -7,15 +7,13 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from inference.engine.attention import KVCache, LayerShape
+from inference.engine.batch import Ints, Layout
 from inference.engine.cuda.attention import CHUNK_ROWS
 from inference.engine.sequence import Chunk
-
-Ints = npt.NDArray[np.int64]
 
 ALIGNMENT = 16  # numbers: Triton compiles a kernel anew for addresses that are less aligned
 
@@ -87,33 +85,27 @@ class Arrays(NamedTuple):
     tables: Ints
 
 
-def arrange(chunks: Items[Chunk], block_size: int) -> Arrays:
+def arrange(chunks: list[Chunk], block_size: int) -> Arrays:
     """Chunks of one token are decodes, whatever phase their sequence is in."""
-    starts, lengths = _ints([chunk.start for chunk in chunks]), _ints([chunk.length for chunk in chunks])
-    rows, ends = np.cumsum(lengths) - lengths, starts + lengths
-    tables = [chunk.sequence.block_table for chunk in chunks]
-    counts = _ints([len(table) for table in tables])
-    blocks, tables_at = np.concatenate(tables).astype(np.int64), np.cumsum(counts) - counts
-    owner = np.repeat(np.arange(len(chunks)), lengths)
-    positions = np.arange(len(owner)) - (rows - starts)[owner]
-    single, several = np.flatnonzero(lengths == 1), np.flatnonzero(lengths > 1)
-    num_tiles = -(-lengths[several] // CHUNK_ROWS)
+    layout = Layout(chunks, block_size)
+    single, several = np.flatnonzero(layout.lengths == 1), np.flatnonzero(layout.lengths > 1)
+    num_tiles = -(-layout.lengths[several] // CHUNK_ROWS)
     tile_seqs = np.repeat(np.arange(len(several)), num_tiles)
     return Arrays(
-        token_ids=np.concatenate([chunk.sequence.token_ids[chunk.start : chunk.end] for chunk in chunks]),
-        positions=positions,
-        slots=blocks[tables_at[owner] + positions // block_size] * block_size + positions % block_size,
-        logit_rows=(rows + lengths - 1)[[chunk.samples for chunk in chunks]],
-        decode_rows=rows[single],
-        decode_lengths=ends[single],
-        decode_tables_at=tables_at[single],
-        chunk_rows=rows[several],
-        chunk_starts=starts[several],
-        chunk_lengths=ends[several],
-        chunk_tables_at=tables_at[several],
+        token_ids=layout.token_ids,
+        positions=layout.positions,
+        slots=layout.slots,
+        logit_rows=layout.logit_rows,
+        decode_rows=layout.first_rows[single],
+        decode_lengths=layout.ends[single],
+        decode_tables_at=layout.tables_at[single],
+        chunk_rows=layout.first_rows[several],
+        chunk_starts=layout.starts[several],
+        chunk_lengths=layout.ends[several],
+        chunk_tables_at=layout.tables_at[several],
         tile_seqs=tile_seqs,
         tile_offsets=(np.arange(len(tile_seqs)) - (np.cumsum(num_tiles) - num_tiles)[tile_seqs]) * CHUNK_ROWS,
-        tables=blocks,
+        tables=layout.blocks,
     )
 
 
@@ -137,8 +129,4 @@ def pad_decodes(arrays: Arrays, size: int, scratch_block: int, block_size: int) 
 
 
 def no_arrays() -> Arrays:
-    return Arrays(*[_ints([])] * len(Arrays._fields))
-
-
-def _ints(values: Items[int]) -> Ints:
-    return np.array(values, dtype=np.int64)
+    return Arrays(*[np.array([], dtype=np.int64)] * len(Arrays._fields))

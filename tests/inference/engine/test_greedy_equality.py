@@ -1,7 +1,7 @@
 """Greedy decoding in float32 writes what transformers' ``generate`` writes, token for token.
 
 One table of architectures, each for what it asks of attention: alone, batched, chunked, prefix-cached,
-preempted, resumed.
+preempted, resumed; with steps one after another and overlapping.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def folder(request: pytest.FixtureRequest, make_model: Callable[..., Path]) -> P
     return make_model(request.param, **ARCHITECTURES[request.param])
 
 
-@pytest.fixture
-def make_engine(make_engine: Factory) -> Factory:
-    return lambda folder, **options: make_engine(folder, **EXACT, **options)
+@pytest.fixture(params=[False, True], ids=["in turn", "overlapping"])
+def make_engine(make_engine: Factory, request: pytest.FixtureRequest) -> Factory:
+    return lambda folder, **options: make_engine(folder, overlap=request.param, **EXACT, **options)
 
 
 @pytest.fixture(scope="module")

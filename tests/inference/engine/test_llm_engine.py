@@ -162,6 +162,29 @@ def test_a_resumed_answer_that_had_ended_only_reports_its_end(make_engine: Facto
     assert not engine.has_unfinished
 
 
+def test_an_answer_resumed_where_less_fits_ends_and_tells_no_text_twice(make_engine: Factory) -> None:
+    engine = make_engine()
+    engine.add_request("r", PROMPT, greedy(20, stop="never there"))
+    answer = tokens_of(drain(engine)["r"])
+    short = make_engine(max_model_len=len(PROMPT) + 12)
+    for count in (12, 13, 20):
+        short.add_request("rest", PROMPT, greedy(20), resume_token_ids=answer[:count])
+        (output,) = drain(short)["rest"]
+        assert (output.text, output.token_ids, output.finish_reason) == ("", (), "length")
+        assert output.output_tokens == count
+    short.add_request("rest", PROMPT, greedy(20), resume_token_ids=answer[:11])
+    assert tokens_of(drain(short)["rest"]) == answer[11:12]
+
+
+def test_text_held_back_when_its_engine_was_lost_is_told_at_the_end(make_engine: Factory) -> None:
+    engine = make_engine()
+    held = engine.tokenizer.encode("the lazy", add_special_tokens=False)
+    params = greedy(len(held), stop="lazy dog")
+    engine.add_request("r", PROMPT, params, resume_token_ids=held)
+    (output,) = drain(engine)["r"]
+    assert (output.text, output.finish_reason) == ("lazy", "length")
+
+
 def test_a_prompt_that_never_fits_is_refused_and_the_engine_goes_on(make_engine: Factory) -> None:
     engine = make_engine(num_kv_blocks=4)
     assert engine.context_length == 16

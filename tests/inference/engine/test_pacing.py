@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from inference.engine.pacing import LEAST_TOKENS, PATIENCE, REMEASURE, MemoryLimits, Pacer
+from inference.engine.pacing import FIRST_CHUNK, LEAST_TOKENS, LONGEST, PATIENCE, REMEASURE, MemoryLimits, Pacer
 from inference.engine.sequence import Chunk
+from inference.link import HANG_SECONDS
 from tests.inference.engine.test_scheduler import make_scheduler, make_sequence
 
 BUDGET = 512
@@ -67,8 +68,21 @@ def test_a_long_prompt_is_read_in_a_few_times_the_time_that_it_takes_by_itself()
     assert sum(beside) < 4 * sum(hasty)
 
 
-def test_without_decodes_a_prompt_gets_the_whole_budget() -> None:
-    assert Pacer(BUDGET).limit(0) == BUDGET
+def test_without_decodes_a_prompt_gets_what_is_known_to_be_quick() -> None:
+    pacer = Pacer(BUDGET)
+    assert pacer.limit(0) == FIRST_CHUNK
+    pacer.observe([prompt(FIRST_CHUNK)], 0.01)
+    assert pacer.limit(0) == BUDGET
+
+
+def test_no_step_of_a_model_that_takes_an_eighth_of_a_second_for_a_token_outlasts_a_links_patience() -> None:
+    pacer, longest = Pacer(BUDGET), 0.0
+    for _ in range(100):
+        tokens = pacer.limit(0)
+        longest = max(longest, tokens / 8)
+        pacer.observe([prompt(tokens)], tokens / 8)
+    assert tokens == LONGEST * 8
+    assert longest < HANG_SECONDS
 
 
 def test_decodes_go_alone_once_so_that_they_are_measured_and_again_from_time_to_time() -> None:

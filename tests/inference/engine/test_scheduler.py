@@ -130,10 +130,10 @@ def test_prompts_get_no_more_beside_decodes_than_they_are_allowed() -> None:
     assert [(chunk.sequence.request_id, chunk.length) for chunk in scheduler.schedule(0)] == [("short", 1)]
 
 
-def test_a_limit_on_prompts_does_not_hold_where_nothing_decodes() -> None:
+def test_a_prompt_moves_on_where_nothing_decodes_whatever_the_limit() -> None:
     scheduler = make_scheduler(budget=16)
-    add(scheduler, make_sequence("long", 20))
-    assert [chunk.length for chunk in scheduler.schedule(0)] == [16]
+    add(scheduler, make_sequence("long", 30))
+    assert [chunk.length for limit in (0, 7) for chunk in scheduler.schedule(limit)] == [16, 7]
 
 
 def test_a_retracted_step_leaves_everyone_in_line_and_only_what_was_computed_before_in_the_cache() -> None:
@@ -143,7 +143,7 @@ def test_a_retracted_step_leaves_everyone_in_line_and_only_what_was_computed_bef
     run_step(scheduler)
     chunks = scheduler.schedule()
     assert [(chunk.sequence, chunk.start, chunk.length) for chunk in chunks] == [(decoding, 8, 1), (reading, 8, 12)]
-    assert scheduler.retract(chunks) == [7, 4, 5, 6]
+    assert scheduler.requeue(chunks) == [7, 4, 5, 6]
     assert (scheduler.waiting, scheduler.running, scheduler.num_preemptions) == ([decoding, reading], [], 2)
     assert scheduler.blocks.num_free == 64
     assert run_step(scheduler) == [("decoding", 8, 1), ("reading", 8, 12)]
@@ -178,8 +178,10 @@ def test_every_sequence_ends_within_the_budget_and_no_block_is_lost(
         coming.append((at, seq))
     for step in range(5000):
         add(scheduler, *(seq for at, seq in coming if at == step))
+        preemptions, expected = scheduler.num_preemptions, scheduler.must_preempt
         chunks = scheduler.schedule()
         assert bool(chunks) == scheduler.has_unfinished
+        assert expected or scheduler.num_preemptions == preemptions
         check_step(scheduler, chunks)
         scheduler.advance(chunks)
         for chunk in chunks:

@@ -9,7 +9,7 @@ import torch
 
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.sequence import Sequence
-from inference.engine.shaping import Shaping, TokenCounts, shape
+from inference.engine.shaping import Changes, Shaping, TokenCounts
 
 END = frozenset({0, 7})
 
@@ -26,7 +26,12 @@ def make_sequence(prompt: list[int], answer: list[int], **choices: Any) -> Seque
 
 
 def shaped(logits: list[float], seq: Sequence) -> list[float]:
-    return shape(torch.tensor([logits]), [seq])[0].tolist()
+    return change(torch.tensor([logits]), [seq])[0].tolist()
+
+
+def change(logits: torch.Tensor, seqs: list[Sequence]) -> torch.Tensor:
+    changes = Changes.wanted(seqs, logits.shape[1], logits.device)
+    return logits if changes is None else changes.apply(logits)
 
 
 LOGITS = [1.0, 2.0, -2.0, 4.0, 0.0, -1.0, 3.0, 5.0]
@@ -65,16 +70,16 @@ def test_no_end_token_may_come_before_min_tokens() -> None:
 def test_rows_without_wishes_and_the_given_logits_stay_as_they_are() -> None:
     logits = torch.tensor([LOGITS, LOGITS, LOGITS])
     seqs = [make_sequence([1], [3]), make_sequence([1], [3], presence_penalty=1.0), make_sequence([1], [5])]
-    changed = shape(logits, seqs)
+    changed = change(logits, seqs)
     assert changed.tolist() == [LOGITS, [*LOGITS[:3], 3.0, *LOGITS[4:]], LOGITS]
     assert logits.tolist() == [LOGITS] * 3
-    assert shape(logits, [seqs[0]] * 3) is logits
+    assert Changes.wanted([seqs[0]] * 3, len(LOGITS), logits.device) is None
 
 
 def test_two_rows_with_different_penalties_do_not_mix() -> None:
     first = make_sequence([1, 2], [3], presence_penalty=1.0)
     second = make_sequence([4], [5, 5], frequency_penalty=1.0)
-    changed = shape(torch.tensor([LOGITS, LOGITS]), [first, second])
+    changed = change(torch.tensor([LOGITS, LOGITS]), [first, second])
     assert changed.tolist() == [[*LOGITS[:3], 3.0, *LOGITS[4:]], [*LOGITS[:5], -3.0, *LOGITS[6:]]]
 
 

@@ -24,6 +24,13 @@ SCHEMA = {
 Factory = Callable[..., Any]
 
 
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = {"items": schema}
+    return schema
+
+
 def guided(seed: int = 0, **stated: Any) -> SamplingParams:
     return SamplingParams(max_tokens=150, seed=seed, structured_outputs=StructuredOutputsParams(**stated))
 
@@ -113,6 +120,13 @@ def test_several_answers_follow_the_grammar_each_on_its_own(make_engine: Factory
         {"json": "[1]"},
         {"json": {"type": "nonsense"}},
         {"json": {"type": "object", "unevaluatedProperties": False}},
+        {"json": '{"a":' * 50_000},
+        {"json": '{"properties":{"a":' * 300 + "{}" + "}}" * 300},
+        {"json": nested(200_000)},
+        {"json": {"const": "\ud800"}},
+        {"json": {"const": object()}},
+        {"regex": "\ud800"},
+        {"choice": ["\ud800"]},
         {"regex": "a["},
         {"regex": "a" * 70_000},
     ],

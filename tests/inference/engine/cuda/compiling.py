@@ -1,4 +1,4 @@
-"""Compiles the attention kernels for Hopper, which takes no device, and prints what each takes as JSON.
+"""Compiles the kernels for Hopper, which takes no device, and prints what each takes as JSON.
 
 A program of its own, since in a process whose Triton interprets there is no compiler.
 """
@@ -14,13 +14,21 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from inference.engine.cuda import attention, kernels
+from inference.engine.cuda.sampling import TILE
 
 HOPPER = GPUTarget("cuda", 90, 32)
 # Pointers to the model's type; the others are to int64.
 NUMBERS = {"query", "keys", "values", "output", "qkv", "cos", "sin", "query_norm", "key_norm", "both"}
 TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
-FLOATS = {"partial": "*fp32", "partial_log": "*fp32", "scale": "fp32", "epsilon": "fp32"}
-STRIDES = {"query_row": "i32", "query_head": "i32", "size": "i32"}
+FLOATS = {
+    "partial": "*fp32",
+    "partial_log": "*fp32",
+    "scale": "fp32",
+    "epsilon": "fp32",
+    "weights": "*fp32",
+    "limits": "*fp32",
+}
+STRIDES = {"query_row": "i32", "query_head": "i32", "size": "i32", "count": "i32"}
 CASES = {  # head dimension, type, window, softcap
     "llama": (128, torch.bfloat16, None, None),
     "gemma": (256, torch.bfloat16, 4096, 50.0),
@@ -53,6 +61,7 @@ def main() -> None:
         heads = {"HEADS": 32, "KV_HEADS": 8, "DIM": dim, "PAD": dim, "ROTARY": dim, "OFFSET": 1}
         found[f"{name} prepare"] = compiled(kernels.prepare, dtype, heads)
         found[f"{name} gate"] = compiled(kernels.gate, dtype, {"GELU": True})
+    found["nucleus"] = compiled(kernels.nucleus, torch.float32, {"TILE": TILE})
     print(json.dumps(found))
 
 

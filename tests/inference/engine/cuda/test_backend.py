@@ -65,12 +65,12 @@ def make_cuda_engine(
     return make_engine
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize(("model_type", "overlap"), [*((name, True) for name in ARCHITECTURES), ("llama", False)])
 def test_answers_equal_generate(
-    model_type: str, make_model: Factory, generate: Factory, make_cuda_engine: Factory
+    model_type: str, overlap: bool, make_model: Factory, generate: Factory, make_cuda_engine: Factory
 ) -> None:
     folder = make_model(model_type, **ARCHITECTURES[model_type])
-    engine = make_cuda_engine(folder, max_batched_tokens=14, max_num_seqs=2)
+    engine = make_cuda_engine(folder, max_batched_tokens=14, max_num_seqs=2, overlap=overlap)
     for number, prompt in enumerate(PROMPTS):
         engine.add_request(str(number), prompt, greedy(NEW_TOKENS))
     results = drain(engine)

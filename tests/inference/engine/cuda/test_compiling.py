@@ -19,7 +19,7 @@ def test_the_kernels_compile_for_hopper_and_fit_its_shared_memory(tmp_path: Path
         [sys.executable, script], env=os.environ | settings, check=True, capture_output=True, text=True
     ).stdout
     found = json.loads(printed)
-    assert len(found) == 12
+    assert len(found) == 13
     assert all(kernel["shared"] <= SHARED_MEMORY for kernel in found.values())
     assert {name for name in found if found[name]["tensor_cores"]} == {
         f"{model} {kernel}" for model in ("llama", "gemma", "exact") for kernel in ("decode", "chunk")

@@ -11,7 +11,8 @@ from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from inference.engine.attention import KVCache, LayerShape
-from inference.engine.cuda.elementwise import FusedRMSNorm, fuse_norms, resolve, write
+from inference.engine.cuda.elementwise import FusedRMSNorm, norms, resolve, write
+from inference.engine.fusing import Fusion
 
 DTYPES = [torch.float32, torch.float16, pytest.param(torch.bfloat16, marks=pytest.mark.cuda)]
 
@@ -29,6 +30,18 @@ def test_keys_and_values_go_to_their_slots_and_nowhere_else(dtype: torch.dtype, 
     assert torch.equal(written.values[0], expected.values[0])
 
 
+def fuse(norm: nn.Module, *inputs: torch.Tensor) -> nn.Module:
+    """What ``norm`` is replaced by where it is called with ``inputs``."""
+    model = nn.ModuleList([norm])
+
+    def probe() -> dict[int, Any]:
+        model[0](*inputs)
+        return {}
+
+    Fusion(probe).replace(model, "norms", norms, 4 * torch.finfo(inputs[0].dtype).eps)
+    return model[0]
+
+
 class Upside(nn.Module):
     """Has an RMSNorm's name and attributes, and computes something else."""
 
@@ -43,6 +56,11 @@ class Upside(nn.Module):
 class UpsideRMSNorm(Upside): ...
 
 
+class GatedRMSNorm(LlamaRMSNorm):
+    def forward(self, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * gate
+
+
 @pytest.mark.parametrize("kind", [LlamaRMSNorm, Gemma2RMSNorm])
 @pytest.mark.parametrize("dtype", DTYPES)
 @torch.inference_mode()
@@ -51,17 +69,17 @@ def test_a_norm_of_either_kind_is_replaced_by_one_that_agrees(
 ) -> None:
     norm = kind(24, eps=1e-3).to(device, dtype)
     norm.weight.copy_(torch.randn(24))
-    model = nn.ModuleList([norm])
-    assert fuse_norms(model) == 1
     inputs = torch.randn(2, 5, 48).to(device, dtype)[..., :24]  # rows with a gap between them
-    assert isinstance(model[0], FusedRMSNorm)
-    torch.testing.assert_close(model[0](inputs), norm(inputs))
+    fused = fuse(norm, inputs)
+    assert isinstance(fused, FusedRMSNorm)
+    torch.testing.assert_close(fused(inputs), norm(inputs))
 
 
-def test_a_norm_that_computes_something_else_stays(device: torch.device) -> None:
-    model = nn.ModuleList([UpsideRMSNorm().to(device)])
-    assert fuse_norms(model) == 0
-    assert type(model[0]) is UpsideRMSNorm
+def test_a_norm_that_computes_something_else_or_takes_a_gate_stays(device: torch.device) -> None:
+    inputs = torch.randn(5, 24, device=device)
+    upside, gated = UpsideRMSNorm().to(device), GatedRMSNorm(24, eps=1e-6).to(device)
+    assert fuse(upside, inputs) is upside
+    assert fuse(gated, inputs, inputs) is gated
 
 
 def test_tokens_that_never_left_the_device_take_their_places(device: torch.device) -> None:
