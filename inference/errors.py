@@ -9,7 +9,8 @@ InferenceError
 │   ├── ModelNotFound          neither a local folder nor a reachable hub name
 │   └── UnsupportedModel       an architecture, weight format or attention the engine refuses
 ├── PromptTooLong              the prompt alone does not fit the model's context or the KV cache
-├── InvalidStructure           a schema, regular expression or choice that answers cannot be held to
+├── InvalidSampling            a setting that this model or server cannot follow; ``param`` names it
+│   └── InvalidStructure       a schema, regular expression or choice that answers cannot be held to
 ├── UpstreamError              a model server failed: away, broken off, or what it sent is no answer
 │   ├── UpstreamUnavailable    it did not take the request, which it therefore cannot have begun
 │   └── UpstreamRejected       it finds fault with the request, as any other server would
@@ -58,8 +59,21 @@ class PromptTooLong(InferenceError):
     code = "prompt_too_long"
 
 
-class InvalidStructure(InferenceError, ValueError):
+class InvalidSampling(InferenceError, ValueError):
+    """``param`` is a field of ``messages.Sampling``."""
+
+    code = "invalid_sampling"
+
+    def __init__(self, message: str, param: str = "") -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class InvalidStructure(InvalidSampling):
     code = "invalid_structured_output"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "json_schema")
 
 
 class UpstreamError(InferenceError):

@@ -1,4 +1,4 @@
-"""What crosses process boundaries: frozen dataclasses and their versioned JSON.
+"""What crosses process boundaries: frozen dataclasses. ``encoding`` has their versioned JSON.
 
 A ``Job`` goes from the web to a worker. ``Started``, ``Text`` and ``Ended`` come back as the
 generation's token log, each with a sequence number: ``Started`` is 1, every later event is one
@@ -11,15 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import orjson
-
-VERSION = 1
-
 Role = Literal["system", "user", "assistant"]
 EndReason = Literal["stop", "length", "cancelled", "interrupted", "failed"]
 WorkerState = Literal["starting", "downloading", "loading", "ready", "draining", "failed"]
 
 INTERACTIVE, BATCH = 0, 1  # bands: a batch job runs only when no interactive one waits
+ANY_OBJECT = '{"type":"object"}'  # the schema of an answer that has to be a JSON object, whatever is in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,11 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to draw tokens; ``None`` leaves a choice to the model's own generation config."""
+    """How to draw tokens; ``None`` leaves a choice to the model's own generation config.
+
+    Meanings are those of ``engine.SamplingParams``. ``logprobs``: tell each token's chance and those of this many
+    of the likeliest. ``json_schema``: the answer is JSON that matches this schema, which is JSON itself.
+    """
 
     max_tokens: int
     temperature: float | None = None
@@ -39,6 +40,19 @@ class Sampling:
     min_p: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    min_tokens: int = 0
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = None
+    json_schema: str = ""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the next token depends on the answer so far by more than the model: penalties, a schema."""
+        return bool(self.presence_penalty or self.frequency_penalty or self.repetition_penalty or self.json_schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +118,36 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Chance:
+    """A token, as text and as bytes (which a server may not tell), and its log probability, above -infinity."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The token that was drawn, and the likeliest ones at its place."""
+
+    drawn: Chance
+    best: tuple[Chance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """More of the answer. Concatenating ``text`` over the log gives the answer exactly.
 
     ``without_ids`` more tokens are in it than ``token_ids`` names: an engine behind an API tells text alone,
-    and how many tokens that was, or about how many. ``tokens`` is what a tenant is charged for.
+    and how many tokens that was, or about how many. ``tokens`` is what a tenant is charged for. ``choices``, where
+    the job asks for ``logprobs``: one for each token of the answer, of which the text may lag behind.
     """
 
     seq: int
     text: str
     token_ids: tuple[int, ...] = ()
     without_ids: int = 0
+    choices: tuple[Choice, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -123,7 +156,8 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last event. ``error_*`` are set when ``reason`` is ``failed``; the message is safe to show.
+    """The last event. ``error_*`` are set when ``reason`` is ``failed``; the message is safe to show, and
+    ``error_param`` names the field of ``Sampling`` that is at fault, if one is.
 
     ``cached_tokens`` of the prompt were found in the prefix cache. ``prompt_tokens`` is set when the prompt's
     length was known at the end only; ``Started`` then had an estimate. ``approximate``: the engine never told
@@ -141,6 +175,7 @@ class Ended:
     at: float = 0.0
     prompt_tokens: int = 0
     approximate: bool = False
+    error_param: str = ""
 
 
 Event = Started | Text | Ended
@@ -200,6 +235,7 @@ class Waiting:
     prompt_tokens: int
     max_tokens: int
     band: int = INTERACTIVE
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,58 +252,3 @@ class Stats:
     since: float = 0.0
     sticky_hits: int = 0
     sticky_misses: int = 0
-
-
-_EVENTS: dict[str, type[Started] | type[Text] | type[Ended]] = {
-    "started": Started,
-    "text": Text,
-    "ended": Ended,
-}
-_KINDS = {cls: kind for kind, cls in _EVENTS.items()}
-
-
-def encode_event(event: Event) -> bytes:
-    return orjson.dumps({"v": VERSION, "kind": _KINDS[type(event)], "event": event})
-
-
-def decode_event(raw: bytes | str) -> Event:
-    """Inverse of ``encode_event``. Raises ``ValueError`` for another version or an unknown kind."""
-    message = _checked(raw)
-    cls, fields = _EVENTS.get(message.get("kind", "")), message.get("event", {})
-    if cls is None:
-        raise ValueError("unknown event kind")
-    if cls is Text:
-        fields["token_ids"] = tuple(fields["token_ids"])
-    return cls(**fields)
-
-
-def encode_job(job: Job) -> bytes:
-    return orjson.dumps({"v": VERSION, "job": job})
-
-
-def decode_job(raw: bytes | str) -> Job:
-    """Inverse of ``encode_job``. Raises ``ValueError`` for another version."""
-    fields = _checked(raw)["job"]
-    messages = tuple(ChatMessage(**message) for message in fields.pop("messages"))
-    sampling = fields.pop("sampling")
-    sampling["stop"] = tuple(sampling["stop"])
-    return Job(messages=messages, sampling=Sampling(**sampling), **fields)
-
-
-def encode_report(report: WorkerReport) -> bytes:
-    return orjson.dumps({"v": VERSION, "report": report})
-
-
-def decode_report(raw: bytes | str) -> WorkerReport:
-    """Inverse of ``encode_report``. Raises ``ValueError`` for another version."""
-    fields = _checked(raw)["report"]
-    fields["answers"] = tuple((written, most) for written, most in fields["answers"])
-    fields["lengths"] = tuple(fields["lengths"])
-    return WorkerReport(**fields)
-
-
-def _checked(raw: bytes | str) -> dict[str, Any]:
-    fields: dict[str, Any] = orjson.loads(raw)
-    if fields.pop("v", None) != VERSION:
-        raise ValueError(f"message version is not {VERSION}")
-    return fields
