@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from statistics import fmean
@@ -39,13 +39,26 @@ def expected_output(workers: Iterable[WorkerReport]) -> float:
 
 
 def expected_waits(line: Sequence[Waiting], workers: Sequence[WorkerReport]) -> list[float | None]:
-    """For each in ``line``, in order, the seconds until a worker takes it; None while nobody can tell.
+    """For each in ``line``, in order, the seconds until a worker of its model takes it; None while nobody can tell.
 
-    What comes later and goes first is not foreseen. O((line + answers) log).
+    What comes later and goes first is not foreseen. O((line + answers) log) for each model.
     """
+    waits: dict[str, float | None] = {}
     ready = [worker for worker in workers if worker.state == "ready"]
-    rate = _rate(ready)
-    free, lengths = float(sum(max(0, worker.free_slots) for worker in ready)), _lengths(ready)
+    for model in {worker.model for worker in ready}:
+        among = [job for job in line if not model or job.model in (model, "")]
+        told = _waits_of_one_model(among, [worker for worker in ready if worker.model == model])
+        for job, wait in zip(among, told, strict=True):
+            before = waits.get(job.id)
+            waits[job.id] = min((known for known in (before, wait) if known is not None), default=None)
+    return [waits.get(job.id) for job in line]
+
+
+def _waits_of_one_model(line: Sequence[Waiting], ready: Sequence[WorkerReport]) -> list[float | None]:
+    free = float(sum(max(0, worker.free_slots) for worker in ready))
+    if free >= len(line):  # as on most days; what comes next is work for every answer under way
+        return [0.0] * len(line)
+    rate, lengths = _rate(ready), _lengths(ready)
     ends = _ends(ready, lengths)
     waits: list[float | None] = []
     now = 0.0
@@ -161,7 +174,9 @@ def fits(least_tokens: int, workers: Iterable[WorkerReport]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``wait`` is expected, in seconds, None when nobody can tell; ``retry_after`` says when to ask again."""
+    """``wait`` is expected, in seconds, None when nobody can tell or the line is full, however long it takes;
+    ``retry_after`` says when to ask again.
+    """
 
     accepted: bool
     wait: float | None
@@ -181,16 +196,24 @@ class Admission:
         self._closed: set[str] = set()
 
     def decide(
-        self, job: Job, plan: str, longest_wait: float, line: Sequence[Waiting], workers: Sequence[WorkerReport]
+        self,
+        job: Job,
+        plan: str,
+        longest_wait: Callable[[], float],
+        line: Sequence[Waiting],
+        workers: Sequence[WorkerReport],
     ) -> Verdict:
-        """``line`` has ``job`` in it where it would stand (``Transport.line(also=job)``)."""
+        """``line`` has ``job`` in it where it would stand (``Transport.line(also=job)``). The longest wait is asked
+        for only when there is one.
+        """
         place = next(place for place, waiting in enumerate(line) if waiting.id == job.id)
         wait = self._forecast.waits(line[: place + 1], workers)[-1]
         if len(line) > self._most_waiting:
-            return Verdict(False, wait, _retry_after(wait or 0.0, 0.0))
+            return Verdict(False, None, _retry_after(wait or 0.0, 0.0))
         crowd = any(waiting.tenant == job.tenant for waiting in line if waiting.id != job.id)
-        if wait is not None and self.refuses(f"tenant:{job.tenant}" if crowd else f"plan:{plan}", wait, longest_wait):
-            return Verdict(False, wait, _retry_after(wait, longest_wait))
+        group, longest = f"tenant:{job.tenant}" if crowd else f"plan:{plan}", longest_wait() if wait else 0.0
+        if wait is not None and self.refuses(group, wait, longest):
+            return Verdict(False, wait, _retry_after(wait, longest))
         return Verdict(True, wait)
 
     def refuses(self, group: str, wait: float, longest_wait: float) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .messages import Claim, Ended, Started
+from .messages import Choice, Claim, Ended, Started
 
 TellProgress = Callable[[float, str], None]  # a share from 0 to 1, and what is done
 
@@ -27,6 +27,7 @@ class Written:
     text: str = ""
     token_ids: tuple[int, ...] = ()
     without_ids: int = 0
+    choices: tuple[Choice, ...] = ()
     ended: Ended | None = None
     returned: bool = False
 

@@ -21,6 +21,8 @@ from .answering import LoadEngine, TellProgress
 from .transport import LocalTransport, RedisTransport, Transport
 from .worker import Worker
 
+SHORTEST_LEASE = 6  # seconds; common.lua takes 5 of silence by everybody for an outage of Redis
+
 
 def main(arguments: Sequence[str]) -> int:
     """A worker until SIGTERM; the process's exit status."""
@@ -57,6 +59,13 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     jobs = parser.add_argument_group("where the jobs are")
     jobs.add_argument("--socket", type=Path, help="where the serving process offers its transport")
     jobs.add_argument("--redis", default="", help="or the address of Redis; default: CHATAPP_REDIS_URL or REDIS_URL")
+    jobs.add_argument(
+        "--lease",
+        type=float,
+        default=os.environ.get("CHATAPP_LEASE_SECONDS") or "15",
+        metavar="SECONDS",
+        help="with --redis: after how long a worker that is silent loses its jobs to another (CHATAPP_LEASE_SECONDS)",
+    )
     torch = parser.add_argument_group("--engine torch")
     torch.add_argument("--path", help="a local folder or a model hub name")
     torch.add_argument("--device", default="auto")
@@ -80,6 +89,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("--engine torch needs --path")
     if options.engine == "openai" and not options.upstream:
         parser.error("--engine openai needs --upstream")
+    if not options.lease >= SHORTEST_LEASE:
+        parser.error(
+            f"--lease is at least {SHORTEST_LEASE} seconds: a shorter one would end while Redis only hesitates"
+        )
     return options
 
 
@@ -96,7 +109,7 @@ def connect(options: argparse.Namespace) -> tuple[Transport, bytes]:
         sys.exit("Say where the jobs are: --redis URL (or CHATAPP_REDIS_URL), or --socket PATH.")
     # Another life of this worker must not renew the leases of one that was killed.
     options.name = f"{options.name}-{secrets.token_hex(3)}"
-    return RedisTransport(url), secrets.token_bytes(32)  # the cache is this process's alone
+    return RedisTransport(url, lease=options.lease), secrets.token_bytes(32)  # the cache is this process's alone
 
 
 def load_torch(options: argparse.Namespace, key: bytes) -> LoadEngine:

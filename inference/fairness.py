@@ -4,31 +4,35 @@ Every tenant has a counter of the service it has received, in weighted tokens di
 weight: ``(prompt·1 + output·2) / weight``. The waiting tenant with the lowest counter goes first. A
 tenant that comes back from idle is lifted to the lowest counter among those waiting, so that idle
 time is no credit ("Fairness in Serving Large Language Models", OSDI 2024, algorithm 2). Inside a
-tenant jobs go in order of arrival. A lower band goes only when the band above it is empty.
+tenant the jobs for one model go in order of arrival. A lower band goes only when the band above it is empty.
+
+A worker takes jobs of its model and those that ask for none, so jobs of other models are not in their way.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
-from .messages import Job, Waiting
+from .messages import Job, Position, Waiting
 
 PROMPT_COST, OUTPUT_COST = 1.0, 2.0
+
+Lane = tuple[str, str]  # a model, and a tenant whose jobs for it wait in order
 
 
 class FairQueue:
     """Waiting jobs, and the counters that order them."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, dict[str, deque[Job]]] = {}
+        self._waiting: dict[int, dict[Lane, deque[Job]]] = {}
         self._counters: dict[str, float] = {}
         self._served = 0.0
 
     def __len__(self) -> int:
-        return sum(len(jobs) for tenants in self._waiting.values() for jobs in tenants.values())
+        return sum(len(jobs) for lanes in self._waiting.values() for jobs in lanes.values())
 
     def __contains__(self, job_id: str) -> bool:
         return any(job.id == job_id for job in self._jobs())
@@ -44,22 +48,23 @@ class FairQueue:
     def restore(self, jobs: Iterable[Job], counters: Mapping[str, float], served: float) -> None:
         """Make this the queue that another was: its jobs, each tenant's in order, its counters and ``served``."""
         for job in jobs:
-            self._waiting.setdefault(job.band, {}).setdefault(job.tenant, deque()).append(job)
+            self._waiting.setdefault(job.band, {}).setdefault((job.model, job.tenant), deque()).append(job)
         self._counters.update(counters)
         self._served = served
 
     def push(self, job: Job, *, first: bool = False) -> None:
         """Add a job; ``first`` puts one whose worker was lost back at the head of its tenant's line."""
         self._counters[job.tenant] = self._lifted(job.tenant)
-        jobs = self._waiting.setdefault(job.band, {}).setdefault(job.tenant, deque())
+        jobs = self._waiting.setdefault(job.band, {}).setdefault((job.model, job.tenant), deque())
         (jobs.appendleft if first else jobs.append)(job)
 
-    def pop(self, room: float = math.inf) -> Job | None:
-        """The next job, charged for its prompt; None when none waits or its prompt is over ``room`` tokens.
+    def pop(self, room: float = math.inf, model: str | None = None) -> Job | None:
+        """The next job for a worker of ``model`` (None: of any), charged for its prompt; None when none waits or its
+        prompt is over ``room`` tokens.
 
         A job that does not fit holds the line: smaller ones behind it must not starve it.
         """
-        job = next(self._in_order(dict(self._counters)), None)
+        job = next(self._in_order(dict(self._counters), model=model), None)
         if job is None or job.prompt_tokens > room:
             return None
         self.remove(job.id)
@@ -71,19 +76,14 @@ class FairQueue:
         """Take a job out of the line, wherever it stands."""
         job = next((job for job in self._jobs() if job.id == job_id), None)
         if job is not None:
-            tenants = self._waiting[job.band]
-            tenants[job.tenant].remove(job)
-            if not tenants[job.tenant]:
-                del tenants[job.tenant]
+            lanes, lane = self._waiting[job.band], (job.model, job.tenant)
+            lanes[lane].remove(job)
+            if not lanes[lane]:
+                del lanes[lane]
         return job
 
     def charge(self, job: Job, *, prompt_tokens: int = 0, output_tokens: int = 0) -> None:
         self._counters[job.tenant] = self.counter(job.tenant) + _cost(job, prompt_tokens, output_tokens)
-
-    def place(self, job_id: str) -> int | None:
-        """1 for the job that goes next if nothing changes, None for one that does not wait."""
-        order = self._in_order(dict(self._counters))
-        return next((place for place, job in enumerate(order, 1) if job.id == job_id), None)
 
     def line(self, output_tokens: float = 0.0, also: Job | None = None) -> list[Waiting]:
         """All that wait, in the order they would go if each wrote ``output_tokens``, or all it may if that is less.
@@ -94,39 +94,71 @@ class FairQueue:
         if also is not None:
             counters[also.tenant] = self._lifted(also.tenant)
         return [
-            Waiting(job.id, job.tenant, job.prompt_tokens, job.sampling.max_tokens, job.band)
+            Waiting(job.id, job.tenant, job.prompt_tokens, job.sampling.max_tokens, job.band, job.model)
             for job in self._in_order(counters, output_tokens, also)
         ]
 
     def _lifted(self, tenant: str) -> float:
         """The tenant's counter were it to push a job now."""
-        waiting = {name for tenants in self._waiting.values() for name in tenants}
+        waiting = {name for lanes in self._waiting.values() for _, name in lanes}
         if tenant in waiting:
             return self.counter(tenant)
         # Where nobody waits, whoever was served last is the measure.
         return max(self.counter(tenant), min((self.counter(name) for name in waiting), default=self._served))
 
     def _in_order(
-        self, counters: dict[str, float], output_tokens: float = 0.0, also: Job | None = None
+        self,
+        counters: dict[str, float],
+        output_tokens: float = 0.0,
+        also: Job | None = None,
+        model: str | None = None,
     ) -> Iterator[Job]:
         """Waiting jobs in the order they would go, each charged for its prompt and its output on the way."""
         for band in sorted(self._waiting.keys() | ({also.band} if also else set())):
-            lines = {tenant: deque(jobs) for tenant, jobs in self._waiting.get(band, {}).items()}
+            lanes = {
+                lane: deque(jobs)
+                for lane, jobs in self._waiting.get(band, {}).items()
+                if model is None or lane[0] in (model, "")
+            }
             if also is not None and also.band == band:
-                lines.setdefault(also.tenant, deque()).append(also)
-            heads = [(counters.get(tenant, 0.0), jobs[0].submitted_at, tenant) for tenant, jobs in lines.items()]
-            heapify(heads)
-            while heads:
-                counter, _, tenant = heappop(heads)
-                job = lines[tenant].popleft()
-                written = min(output_tokens, job.sampling.max_tokens)
-                counters[tenant] = counter + _cost(job, job.prompt_tokens, written)
-                if lines[tenant]:
-                    heappush(heads, (counters[tenant], lines[tenant][0].submitted_at, tenant))
+                lanes.setdefault((also.model, also.tenant), deque()).append(also)
+            for job in _merged(lanes, counters):
                 yield job
+                written = min(output_tokens, job.sampling.max_tokens)
+                counters[job.tenant] = counters.get(job.tenant, 0.0) + _cost(job, job.prompt_tokens, written)
 
     def _jobs(self) -> Iterator[Job]:
-        return (job for tenants in self._waiting.values() for jobs in tenants.values() for job in jobs)
+        return (job for lanes in self._waiting.values() for jobs in lanes.values() for job in jobs)
+
+
+def places(line: Sequence[Waiting]) -> dict[str, Position]:
+    """Of each job in ``line``, its place among those that the same workers take: a job that asks for a model is
+    behind jobs of that model and jobs that ask for none; one that asks for none is behind everybody.
+    """
+    waiting, before = Counter(job.model for job in line), Counter[str]()
+    found = {}
+    for place, job in enumerate(line, 1):
+        before[job.model] += 1
+        among = Position(before[job.model] + before[""], waiting[job.model] + waiting[""])
+        found[job.id] = among if job.model else Position(place, len(line))
+    return found
+
+
+def _merged(lanes: dict[Lane, deque[Job]], counters: Mapping[str, float]) -> Iterator[Job]:
+    """The lanes' jobs, lowest counter first, then the earliest. ``counters`` may grow between two of them."""
+    heads = [
+        (counters.get(tenant, 0.0), jobs[0].submitted_at, tenant, model) for (model, tenant), jobs in lanes.items()
+    ]
+    heapify(heads)
+    while heads:
+        counter, arrival, tenant, model = heappop(heads)
+        now, jobs = counters.get(tenant, 0.0), lanes[model, tenant]
+        if now != counter:  # another lane of the tenant's went meanwhile
+            heappush(heads, (now, arrival, tenant, model))
+            continue
+        yield jobs.popleft()
+        if jobs:
+            heappush(heads, (counters.get(tenant, 0.0), jobs[0].submitted_at, tenant, model))
 
 
 def _cost(job: Job, prompt_tokens: float, output_tokens: float) -> float:

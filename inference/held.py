@@ -1,16 +1,17 @@
 """What a worker keeps of its jobs in order to tell it again: a transport may restart without its memory.
 
-A log is kept until its job has ended and a little longer, for the end may not be in the database yet.
+A log is kept until the transport has been told of its end and a little longer, for the end may not be in the database
+yet: a transport that is away for long, and comes back empty, still gets all of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .messages import Claim, Ended, Event
 
-KEEP_SECONDS = 60.0  # after the end
+KEEP_SECONDS = 60.0  # after the end has been told
 
 
 @dataclass(slots=True)
@@ -19,14 +20,16 @@ class Held:
 
     claim: Claim
     log: list[Event] = field(default_factory=list)
-    ended_at: float | None = None
+    end_told_at: float | None = None
 
-    def write(self, events: Iterable[Event], now: float) -> None:
+    def write(self, events: Iterable[Event]) -> None:
         """Those that are not there yet."""
         last = self.log[-1].seq if self.log else 0
         self.log += [event for event in events if event.seq > last]
-        if self.log and isinstance(self.log[-1], Ended) and self.ended_at is None:
-            self.ended_at = now
+
+    @property
+    def has_ended(self) -> bool:
+        return bool(self.log) and isinstance(self.log[-1], Ended)
 
 
 class HeldJobs:
@@ -44,12 +47,21 @@ class HeldJobs:
             self._jobs[claim.job.id] = Held(claim, list(claim.log))
 
     def write(self, events: Mapping[str, Iterable[Event]]) -> None:
-        now = self._clock()
         for generation in events.keys() & self._jobs.keys():
-            self._jobs[generation].write(events[generation], now)
-        old = now - KEEP_SECONDS
-        for generation in [name for name, job in self._jobs.items() if job.ended_at is not None and job.ended_at < old]:
-            del self._jobs[generation]
+            self._jobs[generation].write(events[generation])
+
+    def told(self, generations: Collection[str]) -> None:
+        """The transport has what was written of these."""
+        now = self._clock()
+        for job in (self._jobs[name] for name in self._jobs.keys() & set(generations)):
+            if job.has_ended and job.end_told_at is None:
+                job.end_told_at = now
+
+    def prune(self) -> None:
+        """Drop what had ended long ago. For after an answer of the transport from which it is seen to know all."""
+        now = self._clock()
+        for name in [name for name, job in self._jobs.items() if (job.end_told_at or now) < now - KEEP_SECONDS]:
+            del self._jobs[name]
 
     def forget(self, generations: Iterable[str]) -> None:
         """They are another worker's now."""

@@ -45,8 +45,8 @@ class Link:
         self._pace = Pace(time.monotonic)
         self._held = HeldJobs(time.monotonic)  # with the next three, used by the link's thread alone
         self._forgotten: set[str] = set()  # jobs that the transport is to be told again
-        self._asked = float("-inf")  # when it was last asked for news of this worker
-        self._room = (0, 0)  # slots and KV tokens then
+        self._renewed = float("-inf")
+        self._room = (0, 0)  # slots and KV tokens at the exchange before
         self._beat = time.monotonic()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
@@ -144,26 +144,32 @@ class Link:
             return not self._outbox
         if not alive:
             time.sleep(BUSY_SECONDS)
-        elif idle or report or self._is_due(slots, kv_tokens):
-            self._asked, self._room = time.monotonic(), (slots, kv_tokens)
-            self._renew(report)
-            self._claim(slots, kv_tokens, IDLE_SECONDS if idle else 0.0)
+        else:
+            self._ask(slots, kv_tokens, report, idle)
         return False
 
-    def _is_due(self, slots: int, kv_tokens: int) -> bool:
-        """Whether asking can bring anything: news, room that was not there, or the lease's next renewal."""
-        more = slots > self._room[0] or kv_tokens > self._room[1]
-        return self._transport.news(self._worker) or more or time.monotonic() - self._asked > RENEW_SECONDS
+    def _ask(self, slots: int, kv_tokens: int, report: WorkerReport | None, idle: bool) -> None:
+        """Renew for news of its jobs, claim for news of the line or room that was not there; both from time to time."""
+        news = self._transport.news(self._worker)
+        more, self._room = slots > self._room[0] or kv_tokens > self._room[1], (slots, kv_tokens)
+        due = idle or time.monotonic() - self._renewed > RENEW_SECONDS
+        if due or report or news.own:
+            self._renewed = time.monotonic()
+            self._renew(report)
+        if due or report or more or news.line:
+            self._claim(slots, kv_tokens, IDLE_SECONDS if idle else 0.0)
 
     def _send(self, outbox: dict[str, list[Event]]) -> None:
         self._held.write(outbox)
         try:
-            self._forgotten |= self._transport.publish(self._worker, outbox)
+            refused = self._transport.publish(self._worker, outbox)
         except TransportUnavailable:
             with self._changed:  # keep them, in front of what has come since
                 for generation, events in outbox.items():
                     self._outbox[generation] = events + self._outbox.get(generation, [])
             raise
+        self._forgotten |= refused
+        self._held.told(outbox.keys() - refused)
 
     def _restore(self) -> None:
         """Tell the transport again what it no longer knows; what is not this worker's any more is lost."""
@@ -196,6 +202,8 @@ class Link:
         renewal = self._transport.renew(self._worker, report)
         if renewal.forgotten:
             self._forgotten |= self._held.names()
+        else:
+            self._held.prune()
         if renewal.lost:
             self._lose(renewal.lost)
         if renewal.cancelled:

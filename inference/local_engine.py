@@ -11,15 +11,30 @@ from dataclasses import replace
 import torch
 
 from .answering import Written, seed_of
-from .engine import LLMEngine, SamplingParams
+from .chances import Speller
+from .engine import LLMEngine, SamplingParams, StructuredOutputsParams
 from .engine.outputs import StepOutput
-from .errors import EngineError, OutOfMemory
+from .errors import EngineError, InvalidSampling, OutOfMemory
 from .fitting import fit_prompt, shared_tokens
-from .messages import Claim, Ended, EndReason, Started
+from .messages import Choice, Claim, Ended, EndReason, Job, Sampling, Started
 
 logger = logging.getLogger(__name__)
 
 WARM_UP = "Hello"
+SAME = (  # settings that jobs and the engine call alike
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "stop",
+    "stop_token_ids",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logprobs",
+)
+UNUSUAL = ("min_tokens", "presence_penalty", "frequency_penalty", "repetition_penalty")  # recorded where set
+PLAIN = SamplingParams()
 FAILURES = {
     EngineError.code: "The model failed while writing this answer. What it wrote is kept.",
     OutOfMemory.code: "There was not enough memory to go on with this answer. What was written is kept.",
@@ -36,6 +51,7 @@ class LocalEngine:
         self._last: dict[str, StepOutput] = {}
         self._begun: list[Written] = []
         self._resumed: dict[str, tuple[int, int]] = {}  # of each answer, tokens resumed by id, and by text alone
+        self._speller = Speller(engine.tokenizer)
 
     def warm_up(self) -> None:
         """Two tokens for nobody, so that no person waits for what the first step of each kind sets up."""
@@ -65,10 +81,7 @@ class LocalEngine:
         return bool(self._begun) or self._engine.has_unfinished
 
     def begin(self, claim: Claim) -> None:
-        job, token_ids, before = claim.job, claim.token_ids, 0
-        if claim.tokens > len(token_ids):  # written in part by an engine without ids: go on after the text
-            job = replace(job, resume_text=job.resume_text + claim.text)
-            token_ids, before = (), claim.tokens
+        job, token_ids, before = self._resume(claim)
         prompt, dropped = fit_prompt(self._engine, job)
         params = self._params(claim, len(prompt), before)
         self._engine.add_request(
@@ -103,19 +116,42 @@ class LocalEngine:
     def close(self) -> None:
         """The process ends: the memory goes with it."""
 
+    def _resume(self, claim: Claim) -> tuple[Job, Sequence[int], int]:
+        """The job, its tokens so far, and how many more there are of which only the text is known.
+
+        That text is part of the prompt then; but what the next token depends on (``Sampling.remembers``) is told in
+        tokens, and this engine's own for the text are as good as those of the engine that wrote it.
+        """
+        job, unknown = claim.job, claim.tokens - len(claim.token_ids)
+        if unknown <= 0:
+            return job, claim.token_ids, 0
+        if job.sampling.remembers:
+            token_ids = self._engine.tokenizer.encode(claim.text, add_special_tokens=False, split_special_tokens=True)
+            return job, token_ids, claim.tokens - len(token_ids)
+        return replace(job, resume_text=job.resume_text + claim.text), (), claim.tokens
+
     def _params(self, claim: Claim, prompt_tokens: int, before: int) -> SamplingParams:
         """The job's choices over the model's own; the same seed whoever goes on with the job."""
         wanted = claim.job.sampling
+        self._check_tokens(wanted)
         space = self._engine.context_length - prompt_tokens
+        max_tokens = max(1, min(wanted.max_tokens - before, space))
         return self._engine.sampling_params(
-            max_tokens=max(1, min(wanted.max_tokens - before, space)),
-            temperature=wanted.temperature,
-            top_p=wanted.top_p,
-            top_k=wanted.top_k,
-            min_p=wanted.min_p,
+            max_tokens=max_tokens,
+            min_tokens=min(max_tokens, max(0, wanted.min_tokens - before)),
             seed=seed_of(claim.job.id) if wanted.seed is None else wanted.seed,
-            stop=wanted.stop,
+            logit_bias=dict(wanted.logit_bias),
+            structured_outputs=StructuredOutputsParams(json=wanted.json_schema) if wanted.json_schema else None,
+            **{name: getattr(wanted, name) for name in SAME},
         )
+
+    def _check_tokens(self, wanted: Sampling) -> None:
+        """Only who has the vocabulary can tell which numbers are tokens."""
+        size = self._engine.runner.vocab_size
+        named = {"stop_token_ids": wanted.stop_token_ids, "logit_bias": [token_id for token_id, _ in wanted.logit_bias]}
+        for name, token_ids in named.items():
+            if any(token_id >= size for token_id in token_ids):
+                raise InvalidSampling(f"This model's tokens are numbered from 0 to {size - 1:,}.", name)
 
     def _started(self, params: SamplingParams, prompt_tokens: int, dropped: int) -> Started:
         return Started(
@@ -132,7 +168,8 @@ class LocalEngine:
                 "top_k": params.top_k,
                 "min_p": params.min_p,
                 "max_tokens": params.max_tokens,
-            },
+            }
+            | {name: value for name in UNUSUAL if (value := getattr(params, name)) != getattr(PLAIN, name)},
         )
 
     def _take(self, output: StepOutput) -> Written:
@@ -144,7 +181,17 @@ class LocalEngine:
             ended = self._ended(generation, output, output.finish_reason)
         else:
             self._last[generation] = output
-        return Written(generation, text=output.text, token_ids=output.token_ids, ended=ended)
+        choices = self._choices(output) if output.logprobs else ()
+        return Written(generation, text=output.text, token_ids=output.token_ids, choices=choices, ended=ended)
+
+    def _choices(self, output: StepOutput) -> tuple[Choice, ...]:
+        """None for a token that ends the answer, and is no part of its text."""
+        if output.finish_reason == "stop" and not isinstance(output.stop_reason, str):
+            ends = self._engine.eos_token_ids | {output.stop_reason}
+            if output.token_ids[-1] in ends:
+                return ()
+        pairs = zip(output.token_ids, output.logprobs, strict=True)
+        return tuple(self._speller.choice(token_id, logprobs) for token_id, logprobs in pairs)
 
     def _ended(self, generation: str, output: StepOutput | None, reason: EndReason) -> Ended:
         """The end of an answer, which is forgotten. ``output``: its last, if it had any."""

@@ -14,13 +14,14 @@ import logging
 import sys
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from .answering import Engine, LoadEngine, Written
-from .errors import InferenceError, ModelError, PromptTooLong, TransportUnavailable
+from .errors import InferenceError, InvalidSampling, ModelError, PromptTooLong, TransportUnavailable
 from .link import Link
-from .messages import Claim, Ended, Event, Text, WorkerReport
+from .messages import Claim, Ended, WorkerReport
+from .running import Running
 from .transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -34,40 +35,14 @@ DRAIN = 64  # jobs that a worker without an engine ends at once
 GONE = "The model is not running. Your message is kept; try again when it is back."
 
 
-@dataclass(slots=True)
-class _Running:
-    """A claimed job on the engine, and its events since the last flush."""
-
-    claim: Claim
-    next_seq: int
-    started: float
-    text: list[str] = field(default_factory=list)
-    token_ids: list[int] = field(default_factory=list)
-    without_ids: int = 0
-    tokens: int = 0  # of the answer so far, those of other workers included
-    ready: list[Event] = field(default_factory=list)
-
-    def take_seq(self) -> int:
-        self.next_seq += 1
-        return self.next_seq - 1
-
-    def take_events(self) -> list[Event]:
-        """Everything since the last flush, the tokens as one event."""
-        if self.token_ids or self.text or self.without_ids:
-            text = Text(self.take_seq(), "".join(self.text), tuple(self.token_ids), self.without_ids)
-            self.ready.append(text)
-            self.text, self.token_ids, self.without_ids = [], [], 0
-        events, self.ready = self.ready, []
-        return events
-
-
 class Worker:
     """``run`` loads the engine and serves until ``stop``. Everything happens in the thread of ``run``.
 
     ``load`` is called with a progress callback (share, what is done). ``model`` is the name that jobs
     ask for, ``demo`` whether people are to be told that this is the bundled demo. Answers under way when it
-    is stopped have ``grace`` seconds to end; what is not written then is handed back to the line. A worker
-    that is ``alone`` and has no engine ends what waits, and says why; others leave it to those that have one.
+    is stopped have ``grace`` seconds to end; what is not written then is handed back to the line. A worker that
+    has no engine ends; one that is ``alone`` on its machine stays, and if none of the others there has one, it ends
+    what waits, and says why.
     """
 
     def __init__(
@@ -84,7 +59,7 @@ class Worker:
         self._transport, self._load, self._name = transport, load, name
         self._grace, self._alone = grace, alone
         self._report = WorkerReport(name, "starting", model=model, demo=demo, at=time.time())
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._stopping = threading.Event()
         self._ends = 0.0  # once stopping: when what is not written is handed back
         self._link = Link(transport, name)
@@ -166,10 +141,18 @@ class Worker:
         self._tell("failed", detail=detail)
         while self._alone and not self._stopping.is_set():
             self._tell("failed", detail=detail)
-            self._link.beat(DRAIN, 0, busy=False)
+            self._link.beat(DRAIN if self._is_last() else 0, 0, busy=False)
             for claim in self._link.take(IDLE_SECONDS)[0]:
                 self._hold(claim)
                 self._end(claim.job.id, Ended(0, "failed", error_code="no_worker", error_message=GONE))
+
+    def _is_last(self) -> bool:
+        """Whether no worker is left that could write what waits."""
+        try:
+            workers = self._transport.stats().workers
+        except TransportUnavailable:
+            return False
+        return all(worker.worker == self._name or worker.state == "failed" for worker in workers)
 
     def _tell(self, state: Any, **changes: Any) -> None:
         self._report = replace(self._report, state=state, at=time.time(), **changes)
@@ -211,9 +194,9 @@ class Worker:
         )
         return self._report
 
-    def _hold(self, claim: Claim) -> _Running:
+    def _hold(self, claim: Claim) -> Running:
         tokens = max(claim.tokens, len(claim.token_ids))
-        running = _Running(claim, claim.next_seq, time.time(), tokens=tokens)
+        running = Running(claim, claim.next_seq, time.time(), tokens=tokens)
         self._running[claim.job.id] = running
         return running
 
@@ -222,16 +205,25 @@ class Worker:
         try:
             engine.begin(claim)
         except PromptTooLong as error:
-            self._fail(claim, error.code, f"Too long for this model. {error} Shorten it and send it again.")
+            self._end_without_room(claim, error)
+        except InvalidSampling as error:
+            self._fail(claim, error.code, str(error), error.param)
         except InferenceError as error:
             self._fail(claim, error.code, str(error))
         except Exception:
             logger.exception("job %s could not be started", claim.job.id)
             self._fail(claim, "engine_error", "The model could not start on this message.")
 
-    def _fail(self, claim: Claim, code: str, message: str) -> None:
+    def _end_without_room(self, claim: Claim, error: PromptTooLong) -> None:
+        """What a worker with a longer context has begun is complete, as far as it can be here."""
+        if tokens := self._running[claim.job.id].tokens:
+            self._end(claim.job.id, Ended(0, "length", tokens))
+        else:
+            self._fail(claim, error.code, f"Too long for this model. {error} Shorten it and send it again.")
+
+    def _fail(self, claim: Claim, code: str, message: str, param: str = "") -> None:
         tokens = self._running[claim.job.id].tokens
-        self._end(claim.job.id, Ended(0, "failed", tokens, error_code=code, error_message=message))
+        self._end(claim.job.id, Ended(0, "failed", tokens, error_code=code, error_message=message, error_param=param))
 
     def _take(self, written: Written) -> None:
         running = self._running[written.generation]
@@ -240,6 +232,7 @@ class Worker:
             running.ready.append(replace(started, seq=seq, worker=self._name, model=model, at=running.started))
         running.token_ids.extend(written.token_ids)
         running.without_ids += written.without_ids
+        running.choices.extend(written.choices)
         if written.text:
             # PostgreSQL cannot store U+0000; left out here, it is out of the log and the database alike.
             running.text.append(written.text.replace("\x00", ""))

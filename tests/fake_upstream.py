@@ -47,8 +47,9 @@ class FakeUpstream:
     """Serves from a thread of its own between ``start`` and ``close``. ``rate``: words per second, 0 at once."""
 
     def __init__(self, *, rate: float = 0.0, length: int = 20, owner: str = "vllm", usage: bool = True) -> None:
-        self.rate, self.length, self.owner, self.usage = rate, length, owner, usage
+        self.rate, self.length, self.usage = rate, length, usage
         self.healthy, self.listed, self.context = True, True, 0
+        self.listing: dict[str, Any] = {"id": "fake", "object": "model", "owned_by": owner, "root": "fake-1"}
         self.faults: deque[Fault] = deque()
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -97,9 +98,7 @@ class FakeUpstream:
     async def _models(self, request: web.Request) -> web.Response:
         if not self.listed:
             return web.Response(status=404)
-        model = {"id": "fake", "object": "model", "owned_by": self.owner, "root": "fake-1"}
-        if self.context:
-            model["max_model_len"] = self.context
+        model = self.listing | ({"max_model_len": self.context} if self.context else {})
         return web.json_response({"object": "list", "data": [model]}, status=200 if self.healthy else 503)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from ..messages import Claim, Event, Job, Position, Renewal, Stats, Waiting, WorkerReport
+from .marks import News
 
 
 class Transport(Protocol):
@@ -23,7 +24,7 @@ class Transport(Protocol):
         """Stop a job: a waiting one ends at once, a running one within a step. Unknown ids are ignored."""
 
     def position(self, generation: str) -> Position | None:
-        """Place in line; None when the job does not wait."""
+        """Place among the jobs that the same workers take (``fairness.places``); None when the job does not wait."""
 
     def line(self, output_tokens: float = 0.0, also: Job | None = None) -> list[Waiting]:
         """Every waiting job in the order they will go if nothing comes and each writes ``output_tokens``.
@@ -54,10 +55,10 @@ class Transport(Protocol):
     def claim(self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0) -> list[Claim]:
         """Up to ``free_slots`` jobs that fit ``free_kv_tokens``, fairest first, under a lease.
 
-        Waits up to ``wait`` seconds for the first one. In Redis a worker gets jobs of the model it has reported,
-        and those that ask for none; elsewhere there is one model. A job whose worker lost its lease, or handed it back,
-        comes with what was published of it (``Claim.text``, ``tokens``, ``token_ids``); one that lost two
-        workers fails with ``worker_lost`` instead.
+        Waits up to ``wait`` seconds for the first one. A worker gets jobs of the model it has reported, and those that
+        ask for none; one that has not reported, any. A job whose worker lost its lease, or handed it back, comes with
+        what was published of it (``Claim.text``, ``tokens``, ``token_ids``); one that lost two workers fails with
+        ``worker_lost`` instead.
         """
 
     def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
@@ -76,10 +77,10 @@ class Transport(Protocol):
     def renew(self, worker: str, report: WorkerReport | None = None) -> Renewal:
         """Extend the worker's leases. Returns which of its jobs to stop and which it has lost."""
 
-    def news(self, worker: str) -> bool:
-        """Whether a renewal or a claim could bring something new since this was last asked; True when in doubt.
+    def news(self, worker: str) -> News:
+        """Whether a claim, or a renewal, could bring something new since this was last asked; True when in doubt.
 
-        Asks nobody: a worker may call it as often as it likes, and need not renew or claim in between.
+        Asks nobody: a worker may call it as often as it likes, and need not claim or renew in between.
         """
 
     def hand_back(self, worker: str, generations: Collection[str]) -> None:

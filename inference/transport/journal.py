@@ -10,7 +10,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..messages import Event, decode_event, encode_event
+from ..encoding import decode_event, encode_event
+from ..messages import Event
 
 logger = logging.getLogger(__name__)
 

@@ -1,13 +1,16 @@
 """A memory transport reached from other processes of the same person on the same machine.
 
 The serving process offers its ``MemoryTransport`` over a Unix socket (the standard library's
-managers, authenticated by a key both sides hold); Celery's tasks use ``LocalTransport``.
+managers, authenticated by a key both sides hold); workers and Celery's tasks use ``LocalTransport``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from multiprocessing.managers import BaseManager
 from pathlib import Path
@@ -15,15 +18,24 @@ from typing import Any
 
 from ..errors import TransportUnavailable
 from ..messages import Claim, Ended, Event, Job, Position, Renewal, Stats, Waiting, WorkerReport
+from .marks import Mark, Marks, News
 from .memory import MemoryTransport
 
+logger = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.1
+LISTEN_SECONDS = 10.0  # until a silent wait for news is begun anew
+RETRY_SECONDS = 0.5
 
 
 def serve_local(
     path: Path, key: bytes, transport: MemoryTransport, hint: Callable[[str, dict[str, Any]], None]
-) -> None:
-    """Offer ``transport`` and ``hint`` at the socket ``path``, from a daemon thread, until the process ends."""
+) -> Callable[[], None]:
+    """Offer ``transport`` and ``hint`` at the socket ``path``, from a daemon thread, until the process ends.
+
+    Returns what takes the socket away. Left to the interpreter's end, that is a traceback when the file has gone
+    before, and takes away the socket of a process that has begun to serve there meanwhile.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
 
@@ -33,8 +45,16 @@ def serve_local(
     Manager.register("transport", callable=lambda: transport)
     Manager.register("hints", callable=lambda: _Hints(hint), exposed=("send",))
     server = Manager(address=str(path), authkey=key).get_server()
+    # A reference of our own: the last client to end would take the object with it. The connection is not looked at.
+    server.create(None, "transport")  # type: ignore[arg-type]
     path.chmod(0o600)
     threading.Thread(target=server.serve_forever, name="transport-socket", daemon=True).start()
+
+    def close() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            server.listener.close()  # type: ignore[attr-defined]  # the stubs leave it out
+
+    return close
 
 
 class _Hints:
@@ -59,6 +79,8 @@ class LocalTransport:
     def __init__(self, path: Path, key: bytes) -> None:
         self._path, self._key = path, key
         self._remote = threading.local()
+        self._marks = Marks()
+        self._listeners: dict[str, threading.Thread] = {}
 
     def submit(self, job: Job) -> None:
         self._call("submit", job)
@@ -111,8 +133,29 @@ class LocalTransport:
         renewal: Renewal = self._call("renew", worker, report)
         return renewal
 
-    def news(self, worker: str) -> bool:
-        return True
+    def news(self, worker: str) -> News:
+        """A thread waits at the other side, so that asking costs nothing, however often an engine does."""
+        if worker not in self._listeners:
+            listen = threading.Thread(target=self._listen, args=(worker,), name="local-news", daemon=True)
+            self._listeners[worker] = listen
+            listen.start()
+        return self._marks.changed(worker)
+
+    def _listen(self, worker: str) -> None:
+        mark = Mark()
+        while True:
+            try:
+                heard: Mark = self._call("wait_for_news", worker, mark, LISTEN_SECONDS)
+            except Exception as error:  # a thread that ended would leave its worker deaf
+                if not isinstance(error, TransportUnavailable):
+                    logger.exception("news from %s cannot be heard", self._path)
+                time.sleep(RETRY_SECONDS)
+                heard = Mark()
+            if heard.line != mark.line:
+                self._marks.tell()
+            if heard.own != mark.own:
+                self._marks.tell(worker)
+            mark = heard
 
     def hand_back(self, worker: str, generations: Collection[str]) -> None:
         self._call("hand_back", worker, tuple(generations))

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..encoding import decode_job, decode_report, encode_event, encode_job, encode_report
 from ..messages import (
     Claim,
     Ended,
@@ -25,14 +26,10 @@ from ..messages import (
     Text,
     Waiting,
     WorkerReport,
-    decode_job,
-    decode_report,
-    encode_event,
-    encode_job,
-    encode_report,
 )
+from .marks import Mark, News
 from .redis_line import Line, place
-from .redis_news import News
+from .redis_news import Subscription
 from .redis_readers import Readers, read_entries, read_log
 from .redis_scripts import Scripts, Settings
 
@@ -45,7 +42,7 @@ class RedisTransport:
     def __init__(self, url: str, *, line_age: float = 0.5, **settings: Any) -> None:
         self._settings = Settings(url, **settings)
         self._scripts = Scripts(self._settings)
-        self._news = News(self._settings)
+        self._news = Subscription(self._settings)
         self._line = Line(self._scripts, line_age)
         self._readers: WeakKeyDictionary[asyncio.AbstractEventLoop, Readers] = WeakKeyDictionary()
         self._claim_numbers: dict[str, str] = {}
@@ -94,7 +91,7 @@ class RedisTransport:
     def claim(self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0) -> list[Claim]:
         until = time.monotonic() + wait
         while True:
-            mark = self._news.mark(worker) if wait else (0, 0)
+            mark = self._news.mark(worker) if wait else Mark()
             claims, kept = self._claim_now(worker, free_slots, free_kv_tokens)
             left = until - time.monotonic()
             if claims or left <= 0 or free_slots <= 0:
@@ -127,7 +124,7 @@ class RedisTransport:
         self._since[worker] = since
         return Renewal(_names(cancelled), _names(lost), forgotten=before != since)
 
-    def news(self, worker: str) -> bool:
+    def news(self, worker: str) -> News:
         return self._news.changed(worker)
 
     def hand_back(self, worker: str, generations: Collection[str]) -> None:

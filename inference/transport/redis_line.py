@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from ..fairness import FairQueue
+from ..fairness import FairQueue, places
 from ..messages import Job, Position, Sampling, Waiting
 from .redis_scripts import Scripts
 
@@ -23,15 +23,14 @@ class Line:
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._queue = FairQueue()
-        self._places: dict[str, int] = {}
+        self._places: dict[str, Position] = {}
 
     def position(self, generation: str) -> Position | None:
         with self._lock:
             self._refresh()
             if not self._places:
-                self._places = {waiting.id: place for place, waiting in enumerate(self._queue.line(), 1)}
-            place = self._places.get(generation)
-            return None if place is None else Position(place, len(self._places))
+                self._places = places(self._queue.line())
+            return self._places.get(generation)
 
     def read(self, output_tokens: float, also: Job | None) -> list[Waiting]:
         with self._lock:
@@ -55,10 +54,10 @@ def _read(answer: list[Any], tenant: str) -> FairQueue:
     queue = FairQueue()
     counters = {tenant: float(counter)} if tenant else {}
     jobs = []
-    for lane, name, total, places in lines:
+    for lane, name, total, texts in lines:
         band, _, model = lane.decode().partition(":")
         counters[name.decode()] = float(total)
-        jobs += [_job(text.decode(), name.decode(), int(band), model) for text in places]
+        jobs += [_job(text.decode(), name.decode(), int(band), model) for text in texts]
     queue.restore(jobs, counters, float(served))
     return queue
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
 
 import redis
 
+from .marks import Mark, Marks, News
 from .redis_scripts import LOST, Settings, listening_options
 
 logger = logging.getLogger(__name__)
@@ -22,37 +22,31 @@ START_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 
 
-class News:
+class Subscription:
     """``changed`` and ``wait`` by worker. The thread starts with the first question and ends with ``close``."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._channel = settings, settings.prefix + "work"
-        self._told = threading.Condition()
-        self._changes = 0
-        self._private: defaultdict[str, int] = defaultdict(int)
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._marks = Marks()
+        self._starting = threading.Lock()
         self._listening = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def changed(self, worker: str) -> bool:
-        """Whether a renewal or a claim may bring something since this was last asked; True when in doubt."""
+    def changed(self, worker: str) -> News:
+        """What may have changed since this was last asked; everything when in doubt."""
         self._start()
-        with self._told:
-            now = (self._changes, self._private[worker])
-            before, self._seen[worker] = self._seen.get(worker), now
-        return before != now or not self._listening.is_set()
+        changes = self._marks.changed(worker)
+        return changes if self._listening.is_set() else News(True, True)
 
-    def mark(self, worker: str) -> tuple[int, int]:
+    def mark(self, worker: str) -> Mark:
         """A point in time for ``wait``."""
         self._start()
-        with self._told:
-            return self._changes, self._private[worker]
+        return self._marks.mark(worker)
 
-    def wait(self, worker: str, mark: tuple[int, int], seconds: float) -> None:
+    def wait(self, worker: str, mark: Mark, seconds: float) -> None:
         """Until something has changed since ``mark``, or ``seconds`` are over."""
-        with self._told:
-            self._told.wait_for(lambda: (self._changes, self._private[worker]) != mark, seconds)
+        self._marks.wait(worker, mark, seconds)
 
     def close(self) -> None:
         self._closing.set()
@@ -60,7 +54,7 @@ class News:
             self._thread.join(2 * RETRY_SECONDS)
 
     def _start(self) -> None:
-        with self._told:
+        with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="redis-news", daemon=True)
                 self._thread.start()
@@ -72,7 +66,7 @@ class News:
                 self._listen()
             except LOST:
                 self._listening.clear()
-                self._tell("")
+                self._marks.tell_everybody()
                 self._closing.wait(RETRY_SECONDS)
             except Exception:  # a thread that ended would leave its worker deaf
                 logger.exception("the subscription to the transport's news failed")
@@ -95,16 +89,8 @@ class News:
 
     def _take(self, message: dict[str, object]) -> None:
         if message["type"] == "subscribe":
-            self._tell("")
+            self._marks.tell_everybody()
             self._listening.set()
         elif message["type"] == "message":
             data = message["data"]
-            self._tell(data.decode() if isinstance(data, bytes) else "")
-
-    def _tell(self, worker: str) -> None:
-        with self._told:
-            if worker:
-                self._private[worker] += 1
-            else:
-                self._changes += 1
-            self._told.notify_all()
+            self._marks.tell(data.decode() if isinstance(data, bytes) else "")

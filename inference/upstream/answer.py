@@ -6,23 +6,23 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import orjson
 
-from ..errors import PromptTooLong, UpstreamError, UpstreamRejected, UpstreamUnavailable
+from ..errors import InvalidSampling, PromptTooLong, UpstreamError, UpstreamRejected, UpstreamUnavailable
 from ..fitting import BYTES_A_TOKEN
 from ..messages import Claim, Ended, EndReason, Started
-from .asking import build_body, choose_seed, estimate_prompt, fit_answer, fit_turns, tighten
+from .asking import PLAIN, build_body, choose_seed, estimate_prompt, fit_answer, fit_turns, tighten
 from .outbox import Outbox
-from .pieces import Piece, Usage
+from .pieces import Piece, Usage, cut_choices
 from .responses import check_status, stream_pieces
 from .server import Pool, Server
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4  # servers asked for one answer
+UNFIT_SECONDS = 1.0  # until a job is handed back that the free servers would not do
 PAUSE_SECONDS = 0.2  # before the second of them; doubled for each after it
 LAST_WORDS_SECONDS = 1.0  # for the usage, after the end of the text
 REASONS: dict[str, EndReason] = {"stop": "stop", "length": "length", "eos_token": "stop", "stop_sequence": "stop"}
@@ -34,6 +34,7 @@ MESSAGES = {
     "upstream_rejected": "The model server does not accept this message.",
     "upstream_withheld": "The model server withheld the rest of this answer.",
     "prompt_too_long": "Too long for this model. Shorten it and send it again.",
+    "invalid_sampling": "This model's server cannot follow a setting of this request.",
 }
 
 
@@ -74,10 +75,14 @@ class Answer:
     async def write(self, session: aiohttp.ClientSession) -> None:
         tried: set[str] = set()
         unavailable, failures = True, 0
+        if param := self._pool.unheard(self._job.sampling):
+            return self._end("failed", InvalidSampling.code, param)
         while failures < ATTEMPTS:
-            server = self._pool.choose(tried, continuing=self._length > 0)
-            if server is None:
-                break
+            server = self._pool.choose(self._job.sampling, tried, continuing=self._length > 0)
+            if server is None and self._pool.free and not self._length:
+                await asyncio.sleep(UNFIT_SECONDS)  # it would be claimed again at once
+            if server is None or (self._length and self._job.sampling.json_schema):
+                break  # a server would begin the schema anew in the middle of the answer
             tried.add(server.url)
             try:
                 if await self._try(session, server):
@@ -90,7 +95,7 @@ class Answer:
                 await asyncio.sleep(0 if len(tried) < len(self._pool.servers) else PAUSE_SECONDS * 2**failures)
         self._give_up(unavailable)
 
-    def ended(self, reason: EndReason, code: str = "") -> Ended:
+    def ended(self, reason: EndReason, code: str = "", param: str = "") -> Ended:
         """The end of the answer as far as it is written."""
         now, usage = time.monotonic(), self._usage
         first = self._first or now
@@ -101,6 +106,7 @@ class Answer:
             cached_tokens=usage.cached_tokens if usage else 0,
             error_code=code,
             error_message=MESSAGES.get(code, ""),
+            error_param=param,
             prefill_seconds=first - self._begun,
             decode_seconds=now - first,
             prompt_tokens=max(0, usage.prompt_tokens - self._earlier) if usage else 0,
@@ -116,8 +122,8 @@ class Answer:
         else:
             self._end("failed", UpstreamError.code)
 
-    def _end(self, reason: EndReason, code: str = "") -> None:
-        self._outbox.tell(ended=self.ended(reason, code))
+    def _end(self, reason: EndReason, code: str = "", param: str = "") -> None:
+        self._outbox.tell(ended=self.ended(reason, code, param))
 
     async def _try(self, session: aiohttp.ClientSession, server: Server) -> bool:
         """One request. True when the answer has its end; False to ask again, with less. Raises ``UpstreamError``."""
@@ -145,11 +151,11 @@ class Answer:
         return True
 
     def _tighten(self) -> bool:
-        """Whether there is something to leave out."""
+        """Whether there is something to leave out. What is written and fits nowhere is as long as it gets."""
         try:
             self._dropped, self._most_tokens = tighten(self._job, self._dropped, self._most_tokens)
         except PromptTooLong as error:
-            self._end("failed", error.code)
+            self._end("length") if self._length else self._end("failed", error.code)
             return False
         return True
 
@@ -198,9 +204,11 @@ class Answer:
         body = build_body(
             job,
             model=server.model or self._pool.model,
+            owner=server.owner,
             so_far=so_far,
             dropped=self._dropped,
-            max_tokens=max(1, self._most_tokens - self._outbox.total),
+            written=self._outbox.total,
+            most=self._most_tokens,
             continuation=self._pool.continues(server),
         )
         self._totals.continued_answers += self._length > 0
@@ -212,11 +220,9 @@ class Answer:
             return
         self._is_started = True
         wanted = self._job.sampling
-        sampling: dict[str, Any] = {
-            name: getattr(wanted, name)
-            for name in ("temperature", "top_p", "top_k", "min_p")
-            if getattr(wanted, name) is not None
-        }
+        sampling = {name: value for name in PLAIN if (value := getattr(wanted, name)) is not None}
+        if wanted.min_tokens:
+            sampling["min_tokens"] = wanted.min_tokens
         self._outbox.tell(
             started=Started(
                 0,
@@ -240,12 +246,15 @@ class Answer:
 
     def _take(self, piece: Piece) -> str:
         """Pass a piece on; the reason when it is the last. Raises ``UpstreamError`` when the server gave up."""
+        choices = cut_choices(piece.choices, self._job.sampling.logprobs)
         if piece.text:
             text = self._mend(piece.text)
             self._text.append(text)
             self._length += len(text)
             self._totals.output_tokens += 1
-            self._outbox.put(text, 1)
+            self._outbox.put(text, 1, choices)
+        elif choices:  # of tokens that make no whole character yet
+            self._outbox.put("", 0, choices)
         self._usage = piece.usage or self._usage
         if piece.finish in BROKEN:
             raise UpstreamError(f"it gave up: {piece.finish}")

@@ -10,13 +10,15 @@ none     not at all: the text, then a request to go on, which only a person's *C
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+
+import orjson
 
 from ..answering import seed_of
 from ..errors import PromptTooLong
 from ..fitting import ANSWER_SHARE, droppable, prompt_room, without_oldest
-from ..messages import ChatMessage, Job
+from ..messages import ANY_OBJECT, ChatMessage, Job, Sampling
 
 Continuation = Literal["flag", "prefill", "none"]
 
@@ -27,6 +29,14 @@ MARKERS = 8  # tokens around a message
 LEAST_TOKENS = 64  # an answer is cut no shorter to make room for its prompt
 UNLIMITED = 2**40
 SEEDS = 2**31  # what every server takes
+# Settings that a server takes without a word and does not follow, by the same owner; others are sent, and refused.
+DEAF: dict[str, tuple[str, ...]] = {
+    "llamacpp": ("stop_token_ids", "min_tokens"),
+    "library": ("top_k", "min_p", "repetition_penalty", "logit_bias", "stop_token_ids", "min_tokens"),  # Ollama
+}
+NEUTRAL = {"top_k": -1, "repetition_penalty": 1.0}  # they ask for nothing, and neither do zeros
+RENAMED = {"llamacpp": {"repetition_penalty": "repeat_penalty"}}
+PLAIN = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
 
 
 def fit_turns(job: Job, context: int, so_far: str) -> int:
@@ -61,28 +71,51 @@ def tighten(job: Job, dropped: int, max_tokens: int) -> tuple[int, int]:
     raise PromptTooLong("It does not fit the model's context.")
 
 
+def unheard(owner: str, wanted: Sampling) -> str:
+    """The first setting of ``wanted`` that such a server would not follow; empty when it follows them all."""
+    asked = (name for name in DEAF.get(owner, ()) if getattr(wanted, name) not in (None, 0, (), NEUTRAL.get(name)))
+    return next(asked, "")
+
+
 def build_body(
-    job: Job, *, model: str, so_far: str, dropped: int, max_tokens: int, continuation: Continuation
+    job: Job, *, model: str, owner: str, so_far: str, dropped: int, written: int, most: int, continuation: Continuation
 ) -> dict[str, Any]:
-    wanted = job.sampling
-    chosen = {
-        "temperature": wanted.temperature,
-        "top_p": wanted.top_p,
-        "top_k": wanted.top_k,
-        "min_p": wanted.min_p,
-        "stop": list(wanted.stop) or None,
-    }
+    """``written`` tokens of ``most`` are there already, as ``so_far``. A server's presence and frequency penalties
+    see none of those: no API takes them as the answer's.
+    """
     body = {
         "model": model,
         "messages": _messages(without_oldest(job.messages, dropped), so_far, continuation),
         "stream": True,
         "stream_options": {"include_usage": True},
-        "max_tokens": max_tokens,
+        "max_tokens": max(1, most - written),
         "seed": choose_seed(job),
-    } | {name: value for name, value in chosen.items() if value is not None}
+    }
+    body |= _settings(job.sampling, written, RENAMED.get(owner, {}))
     if so_far and continuation == "flag":
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     return body
+
+
+def _settings(wanted: Sampling, written: int, renamed: Mapping[str, str]) -> dict[str, Any]:
+    """What is chosen, in OpenAI's names and vLLM's for what OpenAI does not have."""
+    chosen = {renamed.get(name, name): getattr(wanted, name) for name in PLAIN} | {
+        "stop": list(wanted.stop) or None,
+        "stop_token_ids": list(wanted.stop_token_ids) or None,
+        "min_tokens": max(0, wanted.min_tokens - written) or None,
+        "logit_bias": {str(token_id): bias for token_id, bias in wanted.logit_bias} or None,
+        "logprobs": None if wanted.logprobs is None else True,
+        "top_logprobs": wanted.logprobs or None,
+        "response_format": _response_format(wanted.json_schema),
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _response_format(schema: str) -> dict[str, Any] | None:
+    if schema == ANY_OBJECT:
+        return {"type": "json_object"}
+    named = {"name": "answer", "strict": True, "schema": orjson.loads(schema)} if schema else None
+    return {"type": "json_schema", "json_schema": named} if named else None
 
 
 def choose_seed(job: Job) -> int:

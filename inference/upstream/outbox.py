@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..answering import Written
-from ..messages import Ended, Started
+from ..messages import Choice, Ended, Started
 
 
 @dataclass(slots=True)
@@ -19,17 +19,19 @@ class Outbox:
     lock: threading.Lock = field(default_factory=threading.Lock)
     started: Started | None = None
     text: list[str] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
     tokens: int = 0
     total: int = 0  # tokens of the answer, those of earlier workers included
     ended: Ended | None = None
     returned: bool = False
     closed: bool = False
 
-    def put(self, text: str, tokens: int) -> None:
+    def put(self, text: str, tokens: int, choices: Iterable[Choice] = ()) -> None:
         with self.lock:
             if self.closed:
                 return
             self.text.append(text)
+            self.choices.extend(choices)
             self.tokens += tokens
             self.total += tokens
         self.news(self.generation)
@@ -49,6 +51,7 @@ class Outbox:
     def take(self) -> Written:
         with self.lock:
             text, tokens = "".join(self.text), self.tokens
-            self.text, self.tokens = [], 0
+            choices = tuple(self.choices)
+            self.text, self.choices, self.tokens = [], [], 0
             started, self.started = self.started, None
-            return Written(self.generation, started, text, (), tokens, self.ended, self.returned)
+            return Written(self.generation, started, text, (), tokens, choices, self.ended, self.returned)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from ..errors import PromptTooLong, UpstreamError, UpstreamRejected, UpstreamUnavailable
+from ..messages import Chance, Choice
 
 DONE = b"[DONE]"
 TOO_LONG = ("context length", "context size", "context window", "maximum context", "exceed_context", "context_length")
@@ -29,6 +31,7 @@ class Piece:
     """``thought``: the model thinks (``reasoning_content``), which is no part of the answer. ``done``: all was said."""
 
     text: str = ""
+    choices: tuple[Choice, ...] = ()
     thought: bool = False
     finish: str = ""
     usage: Usage | None = None
@@ -52,10 +55,37 @@ def read_piece(name: bytes, data: bytes) -> Piece:
     text, finish = delta.get("content"), choice.get("finish_reason")
     return Piece(
         text=text if isinstance(text, str) else "",
+        choices=read_choices(choice.get("logprobs")) if choice.get("logprobs") else (),
         thought=bool(delta.get("reasoning_content") or delta.get("reasoning")),
         finish=finish if isinstance(finish, str) else "",
         usage=usage,
     )
+
+
+def read_choices(logprobs: Any) -> tuple[Choice, ...]:
+    """The chances of a piece's tokens. A server that tells them in another shape tells none."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    entries = content if isinstance(content, list) else []
+    return tuple(Choice(drawn, _best(entry.get("top_logprobs"))) for entry in entries if (drawn := _chance(entry)))
+
+
+def cut_choices(choices: tuple[Choice, ...], most: int | None) -> tuple[Choice, ...]:
+    """With as many of the likeliest as were asked for (``None``: no chances at all): some servers tell more."""
+    return () if most is None else tuple(Choice(choice.drawn, choice.best[:most]) for choice in choices)
+
+
+def _best(entries: Any) -> tuple[Chance, ...]:
+    read = map(_chance, entries) if isinstance(entries, list) else ()
+    return tuple(chance for chance in read if chance)
+
+
+def _chance(entry: Any) -> Chance | None:
+    token, logprob = (entry.get("token"), entry.get("logprob")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(token, str) or not isinstance(logprob, int | float) or not math.isfinite(logprob):
+        return None
+    raw = entry.get("bytes")
+    is_bytes = isinstance(raw, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in raw)  # noqa: PLR2004
+    return Chance(token.encode("utf-8", "replace").decode(), float(logprob), tuple(raw) if is_bytes else None)
 
 
 def read_error(message: Any, status: int = 0) -> Exception:

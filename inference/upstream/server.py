@@ -14,7 +14,8 @@ import aiohttp
 import orjson
 
 from ..errors import UpstreamError
-from .asking import BY_OWNER, Continuation
+from ..messages import Sampling
+from .asking import BY_OWNER, Continuation, unheard
 from .bodies import read_bounded
 from .breaker import Breaker
 
@@ -72,11 +73,20 @@ class Pool:
     def up(self) -> list[Server]:
         return [server for server in self.servers if server.is_up]
 
-    def choose(self, avoid: Collection[str] = (), *, continuing: bool = False) -> Server | None:
-        """The least busy free server, of equals the quickest; one of ``avoid`` only where there is no other."""
-        free = [server for server in self.free if not continuing or self.continues(server) != "none"]
+    def choose(self, wanted: Sampling, avoid: Collection[str] = (), *, continuing: bool = False) -> Server | None:
+        """The least busy free server, of equals the quickest; one of ``avoid`` only where there is no other.
+
+        Never one that would not follow what is ``wanted``.
+        """
+        able = [server for server in self.free if not unheard(server.owner, wanted)]
+        free = [server for server in able if not continuing or self.continues(server) != "none"]
         fresh = [server for server in free if server.url not in avoid]
         return min(fresh or free, key=lambda server: (server.in_flight, server.first_token), default=None)
+
+    def unheard(self, wanted: Sampling) -> str:
+        """A setting that none of the servers would follow; empty while there is one that follows all."""
+        settings = [unheard(server.owner, wanted) for server in self.servers]  # one that is away comes back
+        return settings[0] if settings and all(settings) else ""
 
     def continues(self, server: Server) -> Continuation:
         """How this server goes on with a text."""
@@ -130,9 +140,16 @@ class Pool:
         model = known or (models[0] if models else {})
         server.model = self.model or model.get("id", "")
         server.owner = str(model.get("owned_by", ""))
-        server.revision = str(model.get("root") or model.get("id") or "")
-        length = model.get("max_model_len")
+        server.revision = without_folder(str(model.get("root") or model.get("id") or ""))
+        meta = model.get("meta")
+        length = model.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, dict) else 0)
         server.context_length = length if isinstance(length, int) and length > 0 else 0
+
+
+def without_folder(name: str) -> str:
+    """A server may name a model by its file: where that lies is nobody's business. ``org/model`` stays whole."""
+    is_file = name.startswith(("/", ".")) or "\\" in name or name.endswith(".gguf")
+    return name.replace("\\", "/").rpartition("/")[2] if is_file else name
 
 
 def make_server(url: str) -> Server:

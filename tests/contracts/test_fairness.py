@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import time
 import uuid
 from collections import Counter
 
@@ -12,7 +13,7 @@ import pytest
 import redis
 
 from inference.fairness import FairQueue
-from inference.messages import BATCH, INTERACTIVE, Job, Sampling, Started, Text
+from inference.messages import BATCH, INTERACTIVE, Job, Sampling, Started, Text, WorkerReport
 from inference.transport import RedisTransport
 
 PROMPT, OUTPUT = 1, 2  # what a token of each costs
@@ -26,8 +27,8 @@ class PureQueue:
         for job in jobs:
             self._queue.push(job)
 
-    def pop(self, room: float = float("inf")) -> Job | None:
-        return self._queue.pop(room)
+    def pop(self, room: float = float("inf"), model: str | None = None) -> Job | None:
+        return self._queue.pop(room, model)
 
     def write(self, job: Job, tokens: int) -> None:
         self._queue.charge(job, output_tokens=tokens)
@@ -39,22 +40,28 @@ class RedisQueue:
     def __init__(self, transport: RedisTransport) -> None:
         self._transport = transport
         self._seqs: Counter[str] = Counter()
+        self._holders: dict[str, str] = {}
 
     def push(self, *jobs: Job) -> None:
         for job in jobs:
             self._transport.submit(job)
 
-    def pop(self, room: float = 10**9) -> Job | None:
-        claims = self._transport.claim("w", 1, int(room))
+    def pop(self, room: float = 10**9, model: str | None = None) -> Job | None:
+        worker = "w" if model is None else f"w-{model}"
+        if model is not None:
+            self._transport.renew(worker, WorkerReport(worker, "ready", model=model, at=time.time()))
+        claims = self._transport.claim(worker, 1, int(room))
+        for claim in claims:
+            self._holders[claim.job.id] = worker
         return claims[0].job if claims else None
 
     def write(self, job: Job, tokens: int) -> None:
-        seqs = self._seqs
+        seqs, worker = self._seqs, self._holders[job.id]
         if not seqs[job.id]:
-            self._transport.publish("w", {job.id: [Started(1, "w", "m", "r", job.prompt_tokens)]})
+            self._transport.publish(worker, {job.id: [Started(1, worker, "m", "r", job.prompt_tokens)]})
             seqs[job.id] = 1
         seqs[job.id] += 1
-        assert not self._transport.publish("w", {job.id: [Text(seqs[job.id], "x", (), tokens)]})
+        assert not self._transport.publish(worker, {job.id: [Text(seqs[job.id], "x", (), tokens)]})
 
 
 @pytest.fixture(params=["pure", "redis"])
@@ -73,12 +80,12 @@ def queue(request):
 arrival = itertools.count()
 
 
-def job(tenant, prompt=10, *, weight=1.0, band=INTERACTIVE, name=""):
+def job(tenant, prompt=10, *, weight=1.0, band=INTERACTIVE, name="", model="m"):
     number = next(arrival)
     return Job(
         name or f"{tenant}-{number}",
         tenant,
-        "m",
+        model,
         (),
         Sampling(512),
         prompt,
@@ -183,7 +190,8 @@ def test_a_job_that_does_not_fit_holds_the_line(queue):
     assert queue.pop(room=100).tenant == "large"
 
 
-def test_both_queues_choose_alike(queue):
+@pytest.mark.parametrize("models", [("m",), ("m", "n", "")], ids=["one-model", "several"])
+def test_both_queues_choose_alike(queue, models):
     """A long random run against a second, pure queue: the same job at every step."""
     chance, twin = random.Random(11), PureQueue()
     weights = {"a": 1.0, "b": 4.0, "c": 16.0, "d": 1.0}
@@ -193,15 +201,17 @@ def test_both_queues_choose_alike(queue):
         if act < 0.4:
             tenant = chance.choice(list(weights))
             band = BATCH if chance.random() < 0.2 else INTERACTIVE
-            item = job(tenant, chance.randint(1, 90), weight=weights[tenant], band=band)
+            model = chance.choice(models)
+            item = job(tenant, chance.randint(1, 90), weight=weights[tenant], band=band, model=model)
             queue.push(item)
             twin.push(item)
             waiting += 1
         elif act < 0.7 and waiting:
-            item, expected = queue.pop(), twin.pop()
+            worker = chance.choice(["m", "n"])
+            item, expected = queue.pop(model=worker), twin.pop(model=worker)
             assert item == expected
-            running.append(item)
-            waiting -= 1
+            running += [item] if item else []
+            waiting -= 1 if item else 0
         elif running:
             item, tokens = chance.choice(running), chance.randint(1, 50)
             queue.write(item, tokens)

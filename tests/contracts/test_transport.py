@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,7 +12,7 @@ import pytest
 
 from inference.errors import TransportUnavailable, UnknownGeneration
 from inference.messages import BATCH, Ended, Position, Started, Text, Waiting, WorkerReport
-from inference.transport import LocalTransport
+from inference.transport import LocalTransport, MemoryTransport, serve_local
 
 STARTED = Started(1, "w", "m", "r", 10)
 
@@ -92,7 +94,7 @@ def test_the_line_tells_everyone_who_waits_in_the_order_they_will_go(transport, 
     transport.submit(job("late", "c", prompt_tokens=1, band=BATCH))
     line = transport.line()
     assert [waiting.id for waiting in line] == ["a0", "b0", "b1", "a1", "late"]
-    assert line[1] == Waiting("b0", "b", prompt_tokens=30, max_tokens=8)
+    assert line[1] == Waiting("b0", "b", prompt_tokens=30, max_tokens=8, model="m")
     assert [waiting.id for waiting in line] == claim_ids(transport)
     assert transport.line() == []
 
@@ -290,14 +292,76 @@ def test_publishing_tells_which_jobs_the_worker_does_not_hold(transport, job):
     assert transport.log("g") == [STARTED]
 
 
-def test_a_worker_hears_of_news(transport, job):
-    transport.submit(job("g"))
-    assert transport.news("w")
-    transport.submit(job("h"))
+def hear(transport, worker="w"):
+    """The next news."""
     deadline = time.monotonic() + 2
-    while not transport.news("w"):
+    while not any(news := transport.news(worker)):
         assert time.monotonic() < deadline
         time.sleep(0.005)
+    return news
+
+
+def hear_all(transport, worker="w"):
+    """Everything may be new to whoever asks for the first time."""
+    for _ in range(2):
+        transport.news(worker)
+        time.sleep(0.2)
+    transport.news(worker)
+
+
+def test_a_worker_hears_of_a_new_job_and_of_a_cancel_and_knows_them_apart(transport, job):
+    hear_all(transport)
+    transport.submit(job("g"))
+    assert hear(transport) == (True, False)
+    claim_ids(transport)
+    assert not any(transport.news("w"))
+    transport.cancel("g")
+    assert hear(transport) == (False, True)
+    assert transport.renew("w").cancelled == {"g"}
+
+
+def test_a_worker_hears_of_what_is_handed_back_and_of_a_lease_it_has_lost(transport, job, clock):
+    transport.submit(job("g"))
+    claim_ids(transport, "other")
+    hear_all(transport)
+    transport.hand_back("other", ["g"])
+    assert hear(transport).line
+    assert claim_ids(transport) == ["g"]
+    hear_all(transport)
+    clock.now += 16
+    assert claim_ids(transport, "other") == ["g"]
+    assert hear(transport).own
+    assert transport.renew("w").lost == {"g"}
+
+
+def test_a_worker_gets_jobs_of_its_model_and_those_that_ask_for_none(transport, job, clock):
+    transport.renew("w", WorkerReport("w", "ready", model="m", at=clock.now))
+    for name, model in (("of-another", "n"), ("of-none", ""), ("its-own", "m")):
+        transport.submit(job(name, model=model))
+    assert claim_ids(transport) == ["of-none", "its-own"]
+    assert claim_ids(transport, "whoever-has-not-reported") == ["of-another"]
+
+
+def test_a_worker_gets_batch_work_of_its_model_while_people_wait_for_another(transport, job, clock):
+    transport.renew("w", WorkerReport("w", "ready", model="m", at=clock.now))
+    transport.submit(job("person", model="n"))
+    transport.submit(job("bulk", band=BATCH, model="m"))
+    assert claim_ids(transport) == ["bulk"]
+
+
+def test_a_place_in_line_counts_the_jobs_that_the_same_workers_take(transport, job):
+    for number, model in enumerate(["m", "n", "n", "", "m", "n"]):
+        transport.submit(job(f"g{number}", model=model))
+    found = [transport.position(f"g{number}") for number in range(6)]
+    assert found == [
+        Position(1, 3),
+        Position(1, 4),
+        Position(2, 4),
+        Position(4, 6),  # any worker's, so that it stands behind everybody
+        Position(3, 3),
+        Position(4, 4),
+    ]
+    assert [waiting.model for waiting in transport.line()] == ["m", "n", "n", "", "m", "n"]
 
 
 def test_stats_count_jobs_and_know_living_workers_only(transport, job, clock):
@@ -326,8 +390,6 @@ def test_a_released_log_goes_when_its_retention_is_over(transport, job, clock):
 
 
 def test_a_transport_out_of_reach_says_so_and_is_found_again(tmp_path, job):
-    from inference.transport import MemoryTransport, serve_local
-
     client = LocalTransport(tmp_path / "s", b"key")
     with pytest.raises(TransportUnavailable):
         client.submit(job("g"))
@@ -336,10 +398,26 @@ def test_a_transport_out_of_reach_says_so_and_is_found_again(tmp_path, job):
     assert claim_ids(client) == ["g"]
 
 
+def test_a_socket_is_taken_away_once_and_no_other_in_its_place(tmp_path):
+    """Whatever has become of the file meanwhile: nothing is printed at the end of the process."""
+    path = tmp_path / "s"
+    close = serve_local(path, b"key", MemoryTransport(), lambda group, message: None)
+    close()
+    assert not path.exists()
+    close_gone = serve_local(path, b"key", MemoryTransport(), lambda group, message: None)
+    path.unlink()
+    close_gone()
+    script = (
+        "import sys; from pathlib import Path; from inference.transport import MemoryTransport, serve_local\n"
+        "path = Path(sys.argv[1]); close = serve_local(path, b'key', MemoryTransport(), print)\n"
+        "path.unlink(); close()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stderr == ""
+
+
 def test_a_client_without_the_key_is_refused(tmp_path, job):
     from multiprocessing import AuthenticationError
-
-    from inference.transport import MemoryTransport, serve_local
 
     serve_local(tmp_path / "s", b"key", MemoryTransport(), lambda group, message: None)
     with pytest.raises(AuthenticationError):

@@ -153,7 +153,7 @@ def test_a_prompt_fits_the_largest_context_or_is_for_a_worker_to_judge():
 
 def decide(admission, others, workers, *, plan="free", longest_wait=10.0, tenant="t"):
     line = [*others, Waiting("new", tenant, 0, 1000)]
-    return admission.decide(job(tenant=tenant), plan, longest_wait, line, workers)
+    return admission.decide(job(tenant=tenant), plan, lambda: longest_wait, line, workers)
 
 
 def test_a_job_that_can_begin_joins_and_is_told_no_wait():
@@ -186,7 +186,7 @@ def test_a_wait_of_its_own_making_refuses_that_tenant_alone():
     admission = Admission(100, Forecast())
     flood = waiting(3, "flood")
     assert not decide(admission, flood, [worker(1)], tenant="flood").accepted
-    assert admission.decide(job(), "free", 10.0, [Waiting("new", "t", 0, 9), *flood], [worker(1)]).accepted
+    assert admission.decide(job(), "free", lambda: 10.0, [Waiting("new", "t", 0, 9), *flood], [worker(1)]).accepted
 
 
 def test_a_wait_that_others_make_refuses_the_plans_other_tenants_until_it_is_well_below():

@@ -73,7 +73,7 @@ def test_what_a_restart_finds_can_be_released_and_the_journal_is_small_again(tmp
 
 
 def test_a_journal_that_is_never_idle_is_rewritten_when_it_has_grown(tmp_path, monkeypatch):
-    monkeypatch.setattr("inference.transport.memory.JOURNAL_BYTES", 2_000)
+    monkeypatch.setattr("inference.transport.memory_logs.JOURNAL_BYTES", 2_000)
     path = tmp_path / "journal"
     transport = MemoryTransport(journal=Journal(path))
     answered(transport, "open", released=False)

@@ -11,7 +11,7 @@ from inference import link as link_module
 from inference.errors import TransportUnavailable
 from inference.link import Link
 from inference.messages import Ended, Job, Sampling, Started, Text, WorkerReport
-from inference.transport import MemoryTransport
+from inference.transport import LocalTransport, MemoryTransport, serve_local
 
 
 @pytest.fixture
@@ -71,6 +71,46 @@ def test_no_more_is_claimed_than_the_last_beat_had_room_for(transport, link):
     assert transport.stats().running == 2, "what was taken is not free until the engine says so"
     link.beat(1, 100, busy=True)
     wait_until(lambda: transport.stats().running == 3)
+
+
+def test_a_place_that_an_answer_leaves_is_filled_at_once(transport, link, monkeypatch):
+    """Also from a line that was there before: nobody tells the worker of it again."""
+    monkeypatch.setattr(link_module, "RENEW_SECONDS", 5.0)
+    for name in "ab":
+        submit(transport, name)
+    link.beat(1, 100, busy=False)
+    link.take(5.0)
+    link.beat(0, 90, busy=True)
+    time.sleep(0.1)
+    assert transport.stats().waiting == 1
+    link.publish({"a": [Ended(1, "stop")]})
+    link.beat(1, 100, busy=False)
+    wait_until(lambda: transport.stats().waiting == 0, seconds=0.3)
+
+
+def test_a_busy_worker_renews_about_once_a_second_and_is_still_told_at_once(transport, tmp_path):
+    """Over a socket, where every question costs both processes their time."""
+    renewals, renew = [], transport.renew
+    transport.renew = lambda *arguments: (renewals.append(time.monotonic()), renew(*arguments))[1]
+    serve_local(tmp_path / "s", b"key", transport, lambda group, message: None)
+    link = Link(LocalTransport(tmp_path / "s", b"key"), "w")
+    link.start()
+    submit(transport, "g")
+    link.beat(4, 100, busy=False)
+    link.take(5.0)
+    link.beat(3, 90, busy=True)
+    time.sleep(0.5)
+    before = len(renewals)
+    for number in range(80):
+        link.beat(3, 90, busy=True)
+        link.publish({"g": [Text(number + 1, "a", (1,))]})
+        time.sleep(0.025)
+    assert 1 <= len(renewals) - before <= 3
+    began, found = time.monotonic(), []
+    transport.cancel("g")
+    wait_until(lambda: found.append(link.take()[1].cancelled) or "g" in found[-1], seconds=1.0)
+    assert time.monotonic() - began < 0.3
+    link.close()
 
 
 def test_cancels_reach_the_engine_within_a_few_milliseconds(transport, link):

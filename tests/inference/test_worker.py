@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -12,7 +13,7 @@ from inference.engine import LLMEngine
 from inference.errors import ModelNotFound
 from inference.fitting import fit_prompt, shared_tokens
 from inference.local_engine import LocalEngine
-from inference.messages import ChatMessage, Ended, Job, Sampling, Started, Text
+from inference.messages import ChatMessage, Ended, Job, Sampling, Started, Text, WorkerReport
 from inference.transport import MemoryTransport
 from inference.worker import Worker
 
@@ -272,14 +273,14 @@ def test_a_message_that_can_never_fit_fails_by_name_and_the_worker_goes_on(trans
 
 def test_a_step_that_fails_ends_its_answers_and_the_worker_goes_on(transport, run_worker, make_engine):
     engine = make_engine()
-    execute, broken = engine.runner.execute, [True]
+    forward, broken = engine.runner.backend.forward, [True]
 
-    def failing(chunks):
+    def failing(model, batch):
         if broken.pop() if broken else False:
             raise RuntimeError("a kernel panicked")
-        return execute(chunks)
+        return forward(model, batch)
 
-    engine.runner.execute = failing
+    engine.runner.backend.forward = failing
     run_worker(load=lambda progress: engine)
     transport.submit(job())
     end = ended(transport)[-1]
@@ -431,3 +432,146 @@ def test_of_several_workers_one_without_a_model_leaves_the_jobs_to_the_others(tr
     assert worker.run() is False
     assert transport.position("g").place == 1
     assert transport.stats().workers[0].state == "failed"
+
+
+def test_of_several_on_one_machine_the_last_without_a_model_ends_what_waits(transport):
+    def load(progress):
+        raise ModelNotFound("Could not get x.")
+
+    transport.renew("other", WorkerReport("other", "loading", model="m", at=time.time()))
+    transport.submit(job())
+    worker = Worker(transport, load, name="broken", model="m", alone=True)
+    running = threading.Thread(target=worker.run)
+    running.start()
+    wait_until(lambda: [report.state for report in transport.stats().workers] == ["loading", "failed"])
+    time.sleep(1.2)
+    assert transport.position("g").place == 1, "the other is still loading"
+    transport.renew("other", WorkerReport("other", "failed", model="m", at=time.time()))
+    assert ended(transport)[-1].error_code == "no_worker"
+    worker.stop()
+    running.join(5)
+
+
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {"a": {"type": "string", "maxLength": 20}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+)
+SETTINGS = {
+    "penalties": {"presence_penalty": 2.0, "frequency_penalty": 1.0},
+    "repetition": {"repetition_penalty": 5.0},
+    "biases": {"logit_bias": ((300, 100.0), (301, 99.5)), "frequency_penalty": 0.25},
+    "schema": {"json_schema": SCHEMA},
+}
+
+
+def wanting(**wanted):
+    return replace(SAMPLING, max_tokens=60, **wanted)
+
+
+def begun(transport, name, sampling, token_ids=(), text="", without_ids=0):
+    """A job of which a worker that is gone has published so much."""
+    transport.submit(job(name, sampling=sampling))
+    transport.claim("gone", 1, 1000)
+    events = [Started(1, "gone", "m", "r", 5), Text(2, text, tuple(token_ids), without_ids)]
+    transport.publish("gone", {name: events})
+    transport.hand_back("gone", [name])
+
+
+def whole_answer(transport, run_worker, sampling):
+    """What a worker writes that nothing happens to; it claims nothing afterwards."""
+    worker = run_worker("first")
+    transport.submit(job("whole", sampling=sampling))
+    log = ended(transport, "whole")
+    worker.stop()
+    wait_until(lambda: not any(report.state == "ready" for report in transport.stats().workers))
+    return log
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_an_answer_goes_on_elsewhere_as_if_nothing_had_happened(transport, run_worker, make_engine, name):
+    """Penalties and the grammar see the tokens that the lost worker published."""
+    sampling = wanting(**SETTINGS[name])
+    whole = whole_answer(transport, run_worker, sampling)
+    ids = ids_of(whole)
+    assert ids != expected(make_engine, "the fox", 60)[0]
+    cuts = (3, len(ids) // 2, len(ids) - 1)
+    for cut in cuts:
+        begun(transport, f"cut{cut}", sampling, ids[:cut])
+    run_worker("second")
+    for cut in cuts:
+        log = ended(transport, f"cut{cut}")
+        assert ids_of(log) == ids
+        assert (log[-1].reason, log[-1].output_tokens) == (whole[-1].reason, len(ids))
+
+
+def test_an_answer_held_to_a_schema_goes_on_after_a_text_without_token_ids(transport, run_worker):
+    sampling = wanting(json_schema=SCHEMA)
+    whole = text_of(whole_answer(transport, run_worker, sampling))
+    cut = whole.index(":") + 1
+    begun(transport, "g", sampling, (), whole[:cut], 4)
+    run_worker("second")
+    log = ended(transport)
+    assert json.loads(text_of(log)).keys() == {"a"}
+    assert log[-1].output_tokens == 4 + len(ids_of(log))
+
+
+def test_penalties_count_the_tokens_of_a_text_without_ids(transport, run_worker, tokenizer):
+    (fox,), (dog,) = (tokenizer.encode(word, add_special_tokens=False) for word in (" fox", " dog"))
+    sampling = wanting(logit_bias=((fox, 100.0), (dog, 99.0)), presence_penalty=2.0)
+    begun(transport, "g", sampling, (), " fox", 1)
+    transport.submit(job("afresh", sampling=sampling))
+    run_worker()
+    assert ids_of(ended(transport, "afresh"))[:2] == [fox, dog]
+    log = ended(transport)
+    assert ids_of(log)[0] == dog
+    assert log[-1].output_tokens == 1 + len(ids_of(log)) == 60
+
+
+def test_an_answer_that_has_outgrown_the_next_workers_context_ends_at_its_length(transport, run_worker, make_engine):
+    tokens, text = expected(make_engine, "the fox", 60)
+    begun(transport, "g", wanting(), tokens, text)
+    run_worker(max_model_len=40)
+    log = ended(transport)
+    assert (text_of(log), ids_of(log)) == (text, tokens)
+    assert (log[-1].reason, log[-1].output_tokens, log[-1].error_code) == ("length", 60, "")
+
+
+def test_an_answer_whose_prompt_does_not_fit_the_next_worker_ends_at_its_length(transport, run_worker):
+    transport.submit(job("g", "the quick brown fox " * 30, sampling=wanting(), trim=False))
+    transport.claim("gone", 1, 1000)
+    transport.publish("gone", {"g": [Started(1, "gone", "m", "r", 5), Text(2, "jumps", (50, 51))]})
+    transport.hand_back("gone", ["g"])
+    run_worker(max_model_len=40)
+    log = ended(transport)
+    assert (text_of(log), log[-1].reason, log[-1].output_tokens) == ("jumps", "length", 2)
+
+
+def test_log_probabilities_are_told_for_every_token_of_the_text(transport, run_worker):
+    run_worker()
+    transport.submit(job(sampling=wanting(logprobs=2)))
+    log = ended(transport)
+    choices = [choice for event in log if isinstance(event, Text) for choice in event.choices]
+    assert len(choices) == len(ids_of(log))
+    assert b"".join(bytes(choice.drawn.bytes) for choice in choices).decode(errors="replace") == text_of(log)
+    assert all(choice.best[0] == choice.drawn and len(choice.best) == 2 for choice in choices)
+
+
+@pytest.mark.parametrize("name", ["stop_token_ids", "logit_bias"])
+def test_a_token_that_the_model_does_not_have_is_refused_by_the_settings_name(transport, run_worker, name):
+    run_worker()
+    wanted = {"stop_token_ids": (400,), "logit_bias": ((400, 1.0),)}[name]
+    transport.submit(job(sampling=wanting(**{name: wanted})))
+    (end,) = ended(transport)
+    assert (end.reason, end.error_code, end.error_param) == ("failed", "invalid_sampling", name)
+    assert "from 0 to 399" in end.error_message
+
+
+def test_a_schema_that_cannot_be_followed_is_refused_by_its_code(transport, run_worker):
+    run_worker()
+    transport.submit(job(sampling=wanting(json_schema='{"type":"nonsense"}')))
+    (end,) = ended(transport)
+    assert (end.error_code, end.error_param) == ("invalid_structured_output", "json_schema")

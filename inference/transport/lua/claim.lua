@@ -26,7 +26,7 @@ local function waiting_tenants()
   for _, lane in ipairs(call('ZRANGE', LANES, 0, -1)) do
     local lane_band, lane_model = string.match(lane, '^([^:]+):(.*)$')
     if band and lane_band ~= band then break end
-    if not model or lane_model == model or lane_model == '' then
+    if (model or '') == '' or lane_model == model or lane_model == '' then
       band = lane_band
       local found = call('ZRANGE', key('lane', lane), 0, WINDOW - 1, 'WITHSCORES')
       for n = 1, #found, 2 do
