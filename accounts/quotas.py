@@ -94,9 +94,9 @@ def check_concurrency(tenant: Tenant, running: int) -> None:
         raise TooManyAnswers(message, retry_after=5)
 
 
-def reserve_tokens(tenant: Tenant, tokens: int) -> date:
-    """Set tokens aside from today's. Returns the day that pays. Raises ``QuotaExceeded``."""
-    day, limit = today(), tenant.plan.tokens_per_day
+def reserve_tokens(tenant: Tenant, tokens: int, day: date | None = None) -> date:
+    """Set tokens aside from ``day``'s, today's by default. Returns the day that pays. Raises ``QuotaExceeded``."""
+    day, limit = day or today(), tenant.plan.tokens_per_day
     if not UsageDay.reserve(tenant_id=tenant.pk, day=day, tokens=tokens, limit=limit):
         raise _quota_exceeded(tenant, day)
     return day

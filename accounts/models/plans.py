@@ -72,11 +72,15 @@ class UsageDay(TenantModel):
     @classmethod
     def reserve(cls, *, tenant_id: Any, day: date, tokens: int, limit: int | None) -> bool:
         """Set ``tokens`` aside in one atomic statement. False when they would pass ``limit``."""
-        cls.everyone.bulk_create([cls(tenant_id=tenant_id, day=day)], ignore_conflicts=True)
         row = cls.everyone.filter(tenant_id=tenant_id, day=day)
         if limit is not None:
             row = row.annotate(spoken_for=F("used") + F("reserved")).filter(spoken_for__lte=limit - tokens)
-        return row.update(reserved=F("reserved") + tokens, requests=F("requests") + 1) == 1
+        more = {"reserved": F("reserved") + tokens, "requests": F("requests") + 1}
+        if row.update(**more):
+            return True
+        # Over the limit, or the day's first.
+        cls.everyone.bulk_create([cls(tenant_id=tenant_id, day=day)], ignore_conflicts=True)
+        return row.update(**more) == 1
 
     @classmethod
     def settle(cls, *, tenant_id: Any, day: date, reserved: int, used: int) -> None:

@@ -5,30 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
 import redis
 import structlog
-from channels.auth import get_user
-from channels.db import database_sync_to_async
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.contrib.auth import get_user
 
 from accounts.models import Membership
 from accounts.permissions import get_membership
 from accounts.quotas import read_usage
 from accounts.scoping import tenant_scope
 from chatapp.common.errors import BadRequest, ChatappError, NotFound
+from chatapp.common.threads import in_thread
 from inference.errors import TransportUnavailable
 
 from . import requests, services
 from .model_watch import watch
 from .models import Message
-from .payloads import conversation_json, turn_json
+from .payloads import conversation_json, new_turn_json, turn_json
 from .permissions import get_conversation
 from .services import Accepted
 from .streams import AnswerStream, Frame
+
+R = TypeVar("R")
 
 logger = structlog.get_logger(__name__)
 
@@ -45,12 +49,16 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     membership: Membership
 
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Without what Channels does before each: a thread that closes connections, of which it has none."""
+        await getattr(self, get_handler_name(message))(message)
+
     async def connect(self) -> None:
         self._streams: dict[UUID, asyncio.Task[None]] = {}
         self._open: set[UUID] = set()
         await self.accept()
         try:
-            await self._load_membership()
+            usage = await self._do(_usage)
         except LoggedOut:
             await self.close(LOGGED_OUT)
             return
@@ -58,7 +66,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self.close(NO_WORKSPACE)
             return
         model = await watch.add(self._tell_model)
-        await self._send({"type": "welcome", "protocol": PROTOCOL, "model": model, "usage": await self._usage()})
+        await self._send({"type": "welcome", "protocol": PROTOCOL, "model": model, "usage": usage})
 
     async def disconnect(self, code: int) -> None:
         watch.remove(self._tell_model)
@@ -75,9 +83,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         try:
             frame = _parse(text_data)
             ref = frame.get("ref")
-            await self._load_membership()
-            with tenant_scope(self.membership.tenant_id):
-                await self._handle(requests.parse_request(frame), ref)
+            await self._handle(requests.parse_request(frame), ref)
         except LoggedOut:
             await self.close(LOGGED_OUT)
         except ChatappError as error:
@@ -93,55 +99,42 @@ class ChatConsumer(AsyncWebsocketConsumer):
             case requests.Send() | requests.Regenerate() | requests.Continue():
                 await self._act(request, ref)
             case requests.Stop():
-                await self._do(services.stop_answer, message_id=request.message)
+                await self._do(_stop, message=request.message)
                 await self._send({"type": "stopping", "ref": ref})
             case requests.Subscribe():
+                await in_thread(self._load_membership)()
                 self._subscribe(request.message, request.generation, request.after_seq, ref)
             case requests.Unsubscribe():
                 self._unsubscribe(request.message)
             case requests.Ping():
+                await in_thread(self._load_membership)()
                 await self._send({"type": "pong", "ref": ref})
 
     # Requests
 
     async def _open_conversation(self, request: requests.Open, ref: Any) -> None:
-        conversation = await database_sync_to_async(get_conversation)(self.membership, request.conversation)
+        conversation = await self._do(get_conversation, conversation_id=request.conversation)
         await self._join(conversation.pk)
         leaf = str(conversation.leaf_id) if conversation.leaf_id else None
         names = {"conversation": str(conversation.pk), "leaf": leaf, "title": conversation.title}
         await self._send({"type": "opened", "ref": ref, **names})
 
-    async def _act(self, request: requests.Send | requests.Regenerate | requests.Continue, ref: Any) -> None:
-        match request:
-            case requests.Send(key, text, conversation, parent, model):
-                fields = {"text": text, "conversation_id": conversation, "parent_id": parent, "model": model}
-                accepted = await self._do(services.send_message, key=key, **fields)
-            case requests.Regenerate(key, message, model):
-                accepted = await self._do(services.regenerate_answer, key=key, message_id=message, model=model)
-            case requests.Continue(key, message):
-                accepted = await self._do(services.continue_answer, key=key, message_id=message)
+    async def _act(self, request: requests.Act, ref: Any) -> None:
+        """All that the database is asked is asked at once: a thread for each question would cost more than they do."""
+        accepted, frame, usage = await self._do(_act, request=request)
         await self._join(accepted.conversation.pk)
-        frame = await database_sync_to_async(self._accepted_json)(accepted)
         await self._send({"type": "accepted", "ref": ref, **frame})
+        unfinished = accepted.generation.finished_at is None
+        self._subscribe(accepted.answer.pk, accepted.generation.pk, 0, None, unfinished=unfinished)
         await self._tell_other_tabs(accepted)
-        self._subscribe(accepted.answer.pk, accepted.generation.pk, 0, None)
-        await self._send({"type": "usage", "usage": await self._usage()})
+        await self._send({"type": "usage", "usage": usage})
 
-    def _accepted_json(self, accepted: Accepted) -> Frame:
-        messages = [message for message in (accepted.user_message, accepted.answer) if message]
-        as_json = {item["role"]: item for item in turn_json(messages, self.membership.user_id)}
-        conversation = conversation_json(accepted.conversation, self.membership.tenant)
-        return {
-            "conversation": {**conversation, "new": accepted.new_conversation},
-            "user_message": as_json.get(Message.Role.USER),
-            "answer": as_json[Message.Role.ASSISTANT],
-            "generation": str(accepted.generation.pk),
-        }
-
-    def _subscribe(self, message: UUID, generation: UUID, after_seq: int, ref: Any) -> None:
+    def _subscribe(
+        self, message: UUID, generation: UUID, after_seq: int, ref: Any, *, unfinished: bool = False
+    ) -> None:
         """Read an answer; a new subscription to the same answer takes the place of the old one."""
         self._unsubscribe(message)
-        stream = AnswerStream(self.membership, message, generation, after_seq, self._send)
+        stream = AnswerStream(self.membership, message, generation, after_seq, self._send, unfinished=unfinished)
         task = self._streams[message] = asyncio.create_task(self._run_stream(stream, ref))
         task.add_done_callback(lambda ended: self._forget(message, ended))
 
@@ -155,8 +148,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _run_stream(self, stream: AnswerStream, ref: Any) -> None:
         try:
-            await stream.run()
-            await self._send({"type": "usage", "usage": await self._usage()})
+            with tenant_scope(self.membership.tenant_id):
+                await stream.run()
         except ChatappError as error:
             await self._send({"type": "error", "ref": ref, "error": error.as_json()})
         except TransportUnavailable:
@@ -173,7 +166,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             return
         try:
             with tenant_scope(self.membership.tenant_id):
-                messages = await database_sync_to_async(self._newest_turn)(UUID(event["conversation"]))
+                messages = await in_thread(self._newest_turn)(UUID(event["conversation"]))
         except NotFound:
             return  # deleted meanwhile, in another tab
         await self._send({"type": "message", "conversation": event["conversation"], "messages": messages})
@@ -206,26 +199,64 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self.channel_layer.group_add(_group(conversation), self.channel_name)
                 self._open.add(conversation)
 
-    async def _do(self, service: Callable[..., Any], **arguments: Any) -> Any:
-        return await database_sync_to_async(service)(membership=self.membership, **arguments)
+    async def _do(self, service: Callable[..., R], **arguments: Any) -> R:
+        """``service`` for the member as of now, in their tenant's scope."""
+        return await in_thread(self._as_member)(service, arguments)
 
-    async def _load_membership(self) -> None:
+    def _as_member(self, service: Callable[..., R], arguments: dict[str, Any]) -> R:
+        self._load_membership()
+        with tenant_scope(self.membership.tenant_id):
+            return service(self.membership, **arguments)
+
+    def _load_membership(self) -> None:
         """Anew for every request: a role, a plan or the login may have been taken away meanwhile."""
-        slug = self.scope["url_route"]["kwargs"]["workspace"]
         session = type(self.scope["session"]._wrapped)(self.scope["session"].session_key)
-        user = await get_user({"session": session})
+        user = get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]  # all of a request that it reads
         if not user.is_authenticated:
             raise LoggedOut
-        self.membership = await database_sync_to_async(get_membership)(user, slug)
-
-    async def _usage(self) -> Frame:
-        usage = await database_sync_to_async(read_usage)(self.membership.tenant)
-        return usage.as_json()
+        self.membership = get_membership(user, self.scope["url_route"]["kwargs"]["workspace"])
 
     async def _send(self, frame: Frame) -> None:
         """To a client that has gone there is nothing to say; ``disconnect`` follows and cleans up."""
         with contextlib.suppress(OSError):
-            await self.send(text_data=orjson.dumps(frame).decode())
+            await self.base_send({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
+
+
+def _act(membership: Membership, request: requests.Act) -> tuple[Accepted, Frame, Frame]:
+    """What was written, and the frames that tell of it and of the tokens left."""
+    match request:
+        case requests.Send(key, text, conversation, parent, model):
+            fields = {"text": text, "conversation_id": conversation, "parent_id": parent, "model": model}
+            accepted = services.send_message(membership=membership, key=key, **fields)  # type: ignore[arg-type]
+        case requests.Regenerate(key, message, model):
+            accepted = services.regenerate_answer(membership=membership, key=key, message_id=message, model=model)
+        case requests.Continue(key, message):
+            accepted = services.continue_answer(membership=membership, key=key, message_id=message)
+    return accepted, _accepted_json(membership, accepted), _usage(membership)
+
+
+def _accepted_json(membership: Membership, accepted: Accepted) -> Frame:
+    conversation = conversation_json(accepted.conversation, membership.tenant)
+    if accepted.user_message and accepted.tree:
+        turn = new_turn_json(accepted.user_message, accepted.answer, accepted.generation, accepted.tree)
+    else:
+        messages = [message for message in (accepted.user_message, accepted.answer) if message]
+        turn = turn_json(messages, membership.user_id)
+    as_json = {item["role"]: item for item in turn}
+    return {
+        "conversation": {**conversation, "new": accepted.new_conversation},
+        "user_message": as_json.get(Message.Role.USER),
+        "answer": as_json[Message.Role.ASSISTANT],
+        "generation": str(accepted.generation.pk),
+    }
+
+
+def _stop(membership: Membership, message: UUID) -> None:
+    services.stop_answer(membership=membership, message_id=message)
+
+
+def _usage(membership: Membership) -> Frame:
+    return read_usage(membership.tenant).as_json()
 
 
 def _group(conversation: UUID) -> str:

@@ -135,12 +135,10 @@ class Message(TenantModel):  # type: ignore[django-manager-missing]  # its runs 
 
     def turns(self) -> list[Turn]:
         """The conversation before this message, oldest first. Two queries, however long it is."""
-        return [
-            Turn(message.role, message.text) for message in branch(self.conversation.messages.all(), self.parent_id)
-        ]
+        return as_turns(branch(self.conversation.messages.all(), self.parent_id))
 
     def set_live(self, state: str) -> None:
-        """Queued or streaming; never back from an end."""
+        """Queued or streaming; never back from an end, not even one that is written at this moment."""
         Message.everyone.filter(pk=self.pk, state__in=self.LIVE).update(state=state)
 
     def go_on(self) -> None:
@@ -154,7 +152,12 @@ class Message(TenantModel):  # type: ignore[django-manager-missing]  # its runs 
         self.state, self.text, self.ended_at = state, text, timezone.now()
         self.model, self.can_continue = model or self.model, can_continue
         self.error_code, self.error_message = error[0][:40], error[1][:300]
-        self.save()
+        self.save(update_fields=["state", "text", "ended_at", "model", "can_continue", "error_code", "error_message"])
+
+
+def as_turns(messages: Iterable[Message]) -> list[Turn]:
+    # A role that has not been to the database is a member of ``Message.Role``, which a worker cannot read.
+    return [Turn(str(message.role), message.text) for message in messages]
 
 
 def branch(messages: Iterable[Message], leaf_id: UUID | None) -> list[Message]:

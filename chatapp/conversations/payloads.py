@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import Q, prefetch_related_objects
 
 from accounts.models import Tenant
+from chatapp.generation.models import Generation
 
 from .models import Conversation, Message, branch
 
@@ -40,18 +41,42 @@ def turn_json(messages: Sequence[Message], reader: UUID) -> list[dict[str, Any]]
     return messages_json(messages, tree.order_by("created_at", "id"), reader)
 
 
+def new_turn_json(
+    question: Message, answer: Message, generation: Generation, tree: Iterable[Message]
+) -> list[dict[str, Any]]:
+    """A turn that was just written, without a query: nobody has rated it yet."""
+    siblings = _siblings(tree)
+    return [
+        _message_json(question, siblings, None, None),
+        _message_json(answer, siblings, str(generation.pk), None),
+    ]
+
+
 def messages_json(shown: Sequence[Message], tree: Iterable[Message], reader: UUID) -> list[dict[str, Any]]:
     """``shown`` as JSON. ``tree`` is all of the conversation: it tells which siblings each has."""
-    siblings: dict[tuple[UUID | None, str], list[str]] = defaultdict(list)
-    for message in tree:
-        siblings[message.parent_id, message.role].append(str(message.pk))
-    rows = [_message_json(message, siblings[message.parent_id, message.role], reader) for message in shown]
+    siblings = _siblings(tree)
+    rows = [
+        _message_json(message, siblings, _latest_generation(message), _rating(message, reader)) for message in shown
+    ]
     for row in rows[:-1]:
         row["can_continue"] = False  # the conversation has gone on from it as it is
     return rows
 
 
-def _message_json(message: Message, siblings: list[str], reader: UUID) -> dict[str, Any]:
+def _siblings(tree: Iterable[Message]) -> dict[tuple[UUID | None, str], list[str]]:
+    """Ids by parent and role, in the order of ``tree``."""
+    siblings: dict[tuple[UUID | None, str], list[str]] = defaultdict(list)
+    for message in tree:
+        siblings[message.parent_id, message.role].append(str(message.pk))
+    return siblings
+
+
+def _message_json(
+    message: Message,
+    siblings: dict[tuple[UUID | None, str], list[str]],
+    generation: str | None,
+    rating: dict[str, Any] | None,
+) -> dict[str, Any]:
     return {
         "id": str(message.pk),
         "role": message.role,
@@ -59,10 +84,10 @@ def _message_json(message: Message, siblings: list[str], reader: UUID) -> dict[s
         "text": message.text,
         "parent": str(message.parent_id) if message.parent_id else None,
         "created": message.created_at.isoformat(),
-        "generation": _latest_generation(message),
+        "generation": generation,
         "model": message.model,
-        "siblings": siblings,
-        "rating": _rating(message, reader),
+        "siblings": siblings[message.parent_id, message.role],
+        "rating": rating,
         "can_continue": message.can_continue,
         "error": {"code": message.error_code, "message": message.error_message} if message.error_code else None,
     }

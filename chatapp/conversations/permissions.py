@@ -10,9 +10,14 @@ from chatapp.common.errors import BadRequest, NotFound
 from .models import Conversation, Message
 
 
-def get_conversation(membership: Membership, conversation_id: UUID, *, deleted: bool = False) -> Conversation:
-    """The person's own conversation in this tenant; ``deleted`` asks for one that was deleted."""
+def get_conversation(
+    membership: Membership, conversation_id: UUID, *, deleted: bool = False, lock: bool = False
+) -> Conversation:
+    """The person's own conversation in this tenant; ``deleted`` asks for one that was deleted, ``lock`` holds its row
+    until the transaction ends.
+    """
     rows = Conversation.objects.filter(tenant=membership.tenant, user=membership.user)
+    rows = rows.select_for_update() if lock else rows
     conversation: Conversation | None = rows.filter(pk=conversation_id, deleted_at__isnull=not deleted).first()
     if conversation is None:
         raise NotFound

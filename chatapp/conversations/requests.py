@@ -58,7 +58,8 @@ class Ping:
     pass
 
 
-Request = Open | Send | Regenerate | Continue | Stop | Subscribe | Unsubscribe | Ping
+Act = Send | Regenerate | Continue
+Request = Open | Act | Stop | Subscribe | Unsubscribe | Ping
 
 _KINDS: dict[str, type[Any]] = {
     "open": Open,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -11,12 +11,12 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.models import Membership
-from chatapp.common.errors import AlreadyAnswering, BadRequest, MessageTooLong, NothingToContinue
+from chatapp.common.errors import AlreadyAnswering, BadRequest, ChatappError, MessageTooLong, NothingToContinue
 from chatapp.common.transport import get_transport
 from chatapp.generation.models import Generation
-from chatapp.generation.services import choose_model, start_answer
+from chatapp.generation.services import start_answer
 
-from .models import Conversation, Message
+from .models import Conversation, Message, as_turns, branch
 from .permissions import get_answer, get_conversation, get_message
 from .tasks import title_conversation
 
@@ -25,13 +25,16 @@ PROVISIONAL_TITLE = 60  # characters of the first message, until the model has f
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What an act wrote, or had written when its key was first seen."""
+    """What an act wrote, or had written when its key was first seen. ``tree`` is all of the conversation, where the
+    act has read it.
+    """
 
     conversation: Conversation
     answer: Message
     generation: Generation
     user_message: Message | None = None
     new_conversation: bool = False
+    tree: Sequence[Message] = ()
 
 
 def send_message(
@@ -52,14 +55,16 @@ def send_message(
     text = _checked_text(text)
 
     def write() -> Accepted:
-        conversation = _conversation_for(membership, conversation_id, text)
-        parent = _parent(membership, conversation, parent_id)
-        question = _write(conversation, Message.Role.USER, parent, text=text)
-        answer = _write(conversation, Message.Role.ASSISTANT, question, state=Message.State.QUEUED)
-        accepted = _start(membership, answer, key, model, question, conversation_id is None)
+        conversation, before = _conversation_for(membership, conversation_id, text)
+        parent = _parent(membership, conversation, before, parent_id)
+        question = _message(conversation, Message.Role.USER, parent, text=text)
+        answer = _message(conversation, Message.Role.ASSISTANT, question, state=Message.State.QUEUED)
+        Message.objects.bulk_create([question, answer])
+        tree = [*before, question, answer]
+        generation = _start(membership, answer, key, model, branch(tree, question.pk))
         if conversation_id is None:
             _title_on_commit(question)
-        return accepted
+        return Accepted(conversation, answer, generation, question, conversation_id is None, tree)
 
     return _once(membership, key, write)
 
@@ -69,9 +74,11 @@ def regenerate_answer(*, membership: Membership, message_id: UUID, key: UUID, mo
 
     def write() -> Accepted:
         old = get_answer(membership, message_id)
-        _refuse_while_live(old.conversation)
-        answer = _write(old.conversation, Message.Role.ASSISTANT, old.parent, state=Message.State.QUEUED)
-        return _start(membership, answer, key, model)
+        tree = _read_resting(membership, old.conversation_id)[1]
+        answer = _message(old.conversation, Message.Role.ASSISTANT, old.parent, state=Message.State.QUEUED)
+        answer.save(force_insert=True)
+        generation = _start(membership, answer, key, model, branch(tree, old.parent_id))
+        return Accepted(old.conversation, answer, generation)
 
     return _once(membership, key, write)
 
@@ -84,13 +91,14 @@ def continue_answer(*, membership: Membership, message_id: UUID, key: UUID) -> A
 
     def write() -> Accepted:
         answer = get_answer(membership, message_id)
-        _refuse_while_live(answer.conversation)
+        tree = _read_resting(membership, answer.conversation_id)[1]
         if not answer.can_continue:
             raise NothingToContinue
-        if answer.children.exists():
+        if any(message.parent_id == answer.pk for message in tree):
             raise NothingToContinue("The conversation has gone on from this answer as it is.")
         answer.go_on()
-        return _start(membership, answer, key, "")
+        generation = _start(membership, answer, key, "", branch(tree, answer.parent_id))
+        return Accepted(answer.conversation, answer, generation)
 
     return _once(membership, key, write)
 
@@ -103,14 +111,14 @@ def stop_answer(*, membership: Membership, message_id: UUID) -> None:
 
 
 def _once(membership: Membership, key: UUID, write: Callable[[], Accepted]) -> Accepted:
-    """Run ``write`` in a transaction unless ``key`` has been seen; then give what it gave before."""
-    if earlier := _accepted_before(membership, key):
-        return earlier
+    """Run ``write`` in a transaction; where ``key`` has been seen, give what it gave then.
+
+    A key that has been seen fails, at the latest by its generation's, and only then is it looked for: hardly any has.
+    """
     try:
         with transaction.atomic():
             return write()
-    except IntegrityError:
-        # Two sockets sent the same key at once, and the other one was first.
+    except (IntegrityError, ChatappError):
         if earlier := _accepted_before(membership, key):
             return earlier
         raise
@@ -125,51 +133,56 @@ def _accepted_before(membership: Membership, key: UUID) -> Accepted | None:
     return Accepted(answer.conversation, answer, generation, answer.parent)
 
 
-def _conversation_for(membership: Membership, conversation_id: UUID | None, text: str) -> Conversation:
+def _conversation_for(
+    membership: Membership, conversation_id: UUID | None, text: str
+) -> tuple[Conversation, list[Message]]:
+    """With its messages so far."""
     if conversation_id is None:
         title = " ".join(text.split())[:PROVISIONAL_TITLE]
-        return Conversation.objects.create(tenant=membership.tenant, user=membership.user, title=title)
-    conversation = get_conversation(membership, conversation_id)
-    _refuse_while_live(conversation)
-    return conversation
+        return Conversation.objects.create(tenant=membership.tenant, user=membership.user, title=title), []
+    return _read_resting(membership, conversation_id)
 
 
-def _parent(membership: Membership, conversation: Conversation, parent_id: UUID | None) -> Message | None:
+def _read_resting(membership: Membership, conversation_id: UUID) -> tuple[Conversation, list[Message]]:
+    """A conversation in which nothing is being written, and its messages.
+
+    One answer at a time: the next question reads the whole of the last answer. Holds the conversation's row until
+    the transaction ends, so that of two tabs one waits here.
+    """
+    conversation = get_conversation(membership, conversation_id, lock=True)
+    messages = list(conversation.messages.all())
+    if any(message.live for message in messages):
+        raise AlreadyAnswering
+    return conversation, messages
+
+
+def _parent(
+    membership: Membership, conversation: Conversation, messages: Sequence[Message], parent_id: UUID | None
+) -> Message | None:
+    by_id = {message.pk: message for message in messages}
     if parent_id is None:
-        return conversation.leaf
-    parent = get_message(membership, parent_id)
-    if parent.conversation_id != conversation.pk or parent.role != Message.Role.ASSISTANT:
+        return by_id[conversation.leaf_id] if conversation.leaf_id else None
+    parent = by_id.get(parent_id) or get_message(membership, parent_id)
+    if parent.pk not in by_id or parent.role != Message.Role.ASSISTANT:
         raise BadRequest("A question goes below an answer of the same conversation.")
     return parent
 
 
-def _refuse_while_live(conversation: Conversation) -> None:
-    """One answer at a time in a conversation: the next question reads the whole of the last answer.
-
-    Holds the conversation's row until the transaction ends, so that of two tabs one waits here.
-    """
-    Conversation.objects.select_for_update().get(pk=conversation.pk)
-    if conversation.messages.filter(state__in=Message.LIVE).exists():
-        raise AlreadyAnswering
+def _message(conversation: Conversation, role: str, parent: Message | None, **fields: str) -> Message:
+    """Not written yet."""
+    return Message(tenant_id=conversation.tenant_id, conversation=conversation, role=role, parent=parent, **fields)
 
 
-def _write(conversation: Conversation, role: str, parent: Message | None, **fields: str) -> Message:
-    tenant_id = conversation.tenant_id
-    return Message.objects.create(tenant_id=tenant_id, conversation=conversation, role=role, parent=parent, **fields)
-
-
-def _start(
-    membership: Membership,
-    answer: Message,
-    key: UUID,
-    model: str,
-    question: Message | None = None,
-    new: bool = False,
-) -> Accepted:
-    model = choose_model(model, membership.user.preferences.default_model)
-    generation = start_answer(tenant=membership.tenant, user=membership.user, message=answer, key=key, model=model)
+def _start(membership: Membership, answer: Message, key: UUID, model: str, before: Iterable[Message]) -> Generation:
     answer.conversation.show(answer)
-    return Accepted(answer.conversation, answer, generation, question, new)
+    return start_answer(
+        tenant=membership.tenant,
+        user=membership.user,
+        message=answer,
+        turns=as_turns(before),
+        key=key,
+        model=model,
+    )
 
 
 def _title_on_commit(question: Message) -> None:

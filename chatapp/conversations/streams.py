@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from channels.db import database_sync_to_async
 from django.db import InterfaceError, OperationalError
 
 from accounts.models import Membership
+from accounts.quotas import read_usage
 from chatapp.common.errors import NotFound
+from chatapp.common.threads import in_thread
 from chatapp.common.transport import get_transport
 from chatapp.generation.line import line_watch
 from chatapp.generation.models import Generation
@@ -28,10 +30,11 @@ RETRY_SECONDS = 1.0  # until the sweep has found a lost generation again, or the
 
 
 class AnswerStream:
-    """Sends one reader the frames of one generation: ``state``, ``tokens``, ``resync`` and ``end``.
+    """Sends one reader the frames of one generation: ``state``, ``tokens``, ``resync`` and ``end``, then ``usage``.
 
     ``send`` is awaited for every frame; while a slow reader holds it, events gather in the shared log
-    and come as one larger frame. An ``end`` is sent once the answer is in the database.
+    and come as one larger frame. An ``end`` is sent once the answer is in the database. Of a generation that is
+    known to be ``unfinished``, and the reader's, the database is asked only when its log is not there.
     """
 
     def __init__(
@@ -41,28 +44,33 @@ class AnswerStream:
         generation_id: UUID,
         after_seq: int,
         send: Callable[[Frame], Awaitable[None]],
+        *,
+        unfinished: bool = False,
     ) -> None:
         self._membership, self._message_id, self._generation_id = membership, message_id, generation_id
-        self._seq, self._send = after_seq, send
+        self._seq, self._send, self._unfinished = after_seq, send, unfinished
+        self._marking: asyncio.Task[None] | None = None
         self._names = {"message": str(message_id), "generation": str(generation_id)}
 
     async def run(self) -> None:
         """Until the end has been sent. Raises ``NotFound`` when the reader may not see the answer."""
         while True:
             try:
-                message, generation = await database_sync_to_async(self._load)()
-                if generation.finished_at is not None:
-                    return await self._resync(message)
+                if not self._unfinished:
+                    message, generation, usage = await in_thread(self._load)()
+                    if generation.finished_at is not None:
+                        return await self._resync(message, usage)
+                self._unfinished = False
                 return await self._follow()
             except (UnknownGeneration, LogExpired, TransportUnavailable, OperationalError, InterfaceError):
                 await asyncio.sleep(RETRY_SECONDS)  # the transport, or the database, will be back
 
-    def _load(self) -> tuple[Message, Generation]:
+    def _load(self) -> tuple[Message, Generation, Frame]:
         message = get_answer(self._membership, self._message_id)
         generation = Generation.objects.filter(pk=self._generation_id, message=message).first()
         if generation is None:
             raise NotFound
-        return message, generation
+        return message, generation, self._usage()
 
     async def _follow(self) -> None:
         waiting = asyncio.create_task(self._tell_position())
@@ -84,18 +92,24 @@ class AnswerStream:
             await asyncio.sleep(POSITION_SECONDS)
 
     async def _deliver(self, events: Sequence[Event]) -> None:
+        text, last = "", 0
         for event in events:
-            if isinstance(event, Started):
-                await self._tell_started(event)
-        if text := "".join(event.text for event in events if isinstance(event, Text)):
-            await self._tell_text(text, [event.seq for event in events if isinstance(event, Text)][-1])
+            if isinstance(event, Text):
+                text, last = text + event.text, event.seq
+            elif isinstance(event, Started):
+                await self._tell_started(event, ended=isinstance(events[-1], Ended))
+        if text:
+            await self._tell_text(text, last)
         if isinstance(events[-1], Ended):
             if events[-1].seq > self._seq + 1:  # events without text, so that the end leaves no gap
                 await self._tell_text("", events[-1].seq - 1)
             await self._tell_end(events[-1])
 
-    async def _tell_started(self, event: Started) -> None:
-        await database_sync_to_async(mark_started)(generation_id=self._generation_id, started=event)
+    async def _tell_started(self, event: Started, *, ended: bool) -> None:
+        """The reader's tokens do not wait for the database, and what has ended is written once."""
+        if not ended:
+            marking = in_thread(mark_started)(generation_id=self._generation_id, started=event)
+            self._marking = asyncio.ensure_future(marking)
         await self._send({"type": "state", **self._names, "state": "streaming", "position": None, "model": event.model})
 
     async def _tell_text(self, text: str, last: int) -> None:
@@ -104,7 +118,11 @@ class AnswerStream:
         await self._send({"type": "tokens", **self._names, "first": first, "last": last, "text": text})
 
     async def _tell_end(self, event: Ended) -> None:
-        message = await database_sync_to_async(self._finish)()
+        marking, self._marking = self._marking, None
+        if marking:
+            with contextlib.suppress(OperationalError, InterfaceError):  # what ends it writes all that this would have
+                await marking
+        message, usage = await in_thread(self._finish)()
         await self._send(
             {
                 "type": "end",
@@ -116,15 +134,21 @@ class AnswerStream:
                 **self._fate(message),
             }
         )
+        await self._send(usage)
 
-    def _finish(self) -> Message:
-        finish_generation(generation_id=self._generation_id)
-        return self._load()[0]
+    def _finish(self) -> tuple[Message, Frame]:
+        generation = finish_generation(generation_id=self._generation_id)
+        message: Any = generation.message if generation else get_answer(self._membership, self._message_id)
+        return message, self._usage()
 
-    async def _resync(self, message: Message) -> None:
+    def _usage(self) -> Frame:
+        return {"type": "usage", "usage": read_usage(self._membership.tenant).as_json()}
+
+    async def _resync(self, message: Message, usage: Frame) -> None:
         await self._send(
             {"type": "resync", **self._names, "seq": self._seq, "text": message.text, **self._fate(message)}
         )
+        await self._send(usage)
 
     def _fate(self, message: Message) -> Frame:
         error = {"code": message.error_code, "message": message.error_message} if message.error_code else None

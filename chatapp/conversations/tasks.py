@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from chatapp.common.transport import get_transport, send_hint
 from chatapp.generation.models import Generation
 from chatapp.generation.outcomes import Outcome, read_outcome
 from chatapp.generation.services import finish_generation, start_title
+from inference.errors import TransportUnavailable, UnknownGeneration
 
 from .models import Message
 
@@ -54,14 +56,20 @@ def _write_title(message: Message) -> str:
 
 
 def _wait(generation: Generation) -> Outcome:
-    """The outcome, or what there is of it when the time is over."""
+    """The outcome, or what there is of it when the time is over. What is left open then, the sweep ends."""
     deadline = time.monotonic() + TITLE_SECONDS
-    while True:
-        outcome = read_outcome(get_transport().log(str(generation.pk)))
-        if outcome.ended or time.monotonic() > deadline:
-            break
+    while (outcome := _look(generation)).ended is None and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-    if outcome.ended is None:
-        get_transport().cancel(str(generation.pk))  # one that runs ends within a step; the sweep then finds it
-    finish_generation(generation_id=generation.pk)
+    with contextlib.suppress(TransportUnavailable, UnknownGeneration):
+        if outcome.ended is None:
+            get_transport().cancel(str(generation.pk))  # one that runs ends within a step
+        finish_generation(generation_id=generation.pk)
     return outcome
+
+
+def _look(generation: Generation) -> Outcome:
+    """Nothing yet, too, from a transport that is away, or that has forgotten the job until the sweep tells it again."""
+    try:
+        return read_outcome(get_transport().log(str(generation.pk)))
+    except (TransportUnavailable, UnknownGeneration):
+        return read_outcome([])

@@ -20,21 +20,20 @@ RETRY_SECONDS = 15
 MINUTE = 60
 
 
-def admit_job(job: Job, plan: Plan) -> None:
-    """Let ``job`` join the line, after the quotas and before it is submitted.
+def admit_job(job: Job, plan: Plan, workers: list[WorkerReport]) -> None:
+    """Let ``job`` join the line of ``workers``, after the quotas and before it is submitted.
 
     Raises ``NoWorker``, ``MessageTooLong`` for what no worker has room for, and ``Overloaded`` when the expected
     wait is over the plan's longest.
     """
+    if not workers:
+        raise NoWorker(retry_after=RETRY_SECONDS)
+    _check_room(job, workers)
     try:
-        workers = [worker for worker in get_transport().stats().workers if worker.state != "failed"]
-        if not workers:
-            raise NoWorker(retry_after=RETRY_SECONDS)
-        _check_room(job, workers)
         line = get_transport().line(expected_output(workers), also=job)
     except TransportUnavailable:
         raise NoWorker(retry_after=RETRY_SECONDS) from None
-    verdict = _admission().decide(job, plan.code, plan.patience(), line, workers)
+    verdict = _admission().decide(job, plan.code, plan.patience, line, workers)
     if not verdict.accepted:
         raise _overloaded(verdict)
 

@@ -8,13 +8,14 @@ whose caller is gone has no reader.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
 from django.db import DatabaseError, transaction
 
 from accounts.models import ApiKey, Plan
+from accounts.quotas import check_rate, today
 from chatapp.common.errors import Unavailable
 from chatapp.common.transport import get_transport
 from inference.errors import TransportUnavailable, UnknownGeneration
@@ -24,29 +25,52 @@ from . import prompts
 from .admission import admit_job
 from .models import Generation
 from .outcomes import read_outcome
-from .services import choose_model, finish_generation, record_outcome, reserve_answer
+from .services import (
+    choose_model,
+    finish_generation,
+    live_workers,
+    longest_bill,
+    record_outcome,
+    reserve_answers,
+)
 
 logger = structlog.get_logger(__name__)
 
+SEEDS = 1 << 63
 PROMPT_VERSION = "api"  # the caller's own words and nothing else
 
 
 def start_call(
-    *, key: ApiKey, messages: tuple[ChatMessage, ...], sampling: Sampling, model: str, cache_key: str = ""
-) -> Job:
-    """Reserve tokens, write the generation and submit its job, which is returned.
+    *,
+    key: ApiKey,
+    messages: tuple[ChatMessage, ...],
+    sampling: Sampling,
+    model: str,
+    answers: int = 1,
+    cache_key: str = "",
+) -> tuple[Job, ...]:
+    """Reserve tokens, write the generations and submit their jobs, one for each of the ``answers``.
 
-    Calls with the same ``cache_key`` prefer the worker that has already read their common beginning. Raises what
-    ``choose_model``, ``reserve_answer`` and ``admit_job`` raise, and ``Unavailable`` when the transport does not
-    take the job; then nothing is reserved.
+    Several answers are several generations, each with its own log, lease and end; a stated seed is that of the first
+    and one more for each after it. Calls with the same ``cache_key`` prefer the worker that has already read their
+    common beginning, and so do the answers to one call. Raises what ``choose_model``, ``accounts.quotas`` and
+    ``admit_job`` raise, and ``Unavailable`` when the transport does not take the jobs; then nothing is reserved.
     """
     prompt_tokens = prompts.estimate_tokens(messages)
+    workers = live_workers()
     with transaction.atomic():
-        generation = _write(key, choose_model(model, ""), prompt_tokens, sampling.max_tokens)
-        job = _job(generation, key.tenant.plan, messages, sampling, prompt_tokens, cache_key)
-        admit_job(job, key.tenant.plan)
-    _submit(job)
-    return job
+        model = choose_model(model, "", workers)
+        check_rate(key.tenant)
+        written = _write(key, model, prompt_tokens, sampling.max_tokens, answers)
+        together = cache_key or (str(written[0].pk) if answers > 1 else "")
+        jobs = tuple(
+            _job(generation, key.tenant.plan, messages, _seeded(sampling, number), prompt_tokens, together)
+            for number, generation in enumerate(written)
+        )
+        reserve_answers(written)
+        admit_job(jobs[0], key.tenant.plan, workers)
+    _submit(jobs)
+    return jobs
 
 
 def settle_call(*, generation_id: str) -> None:
@@ -57,19 +81,23 @@ def settle_call(*, generation_id: str) -> None:
         logger.warning("call.settled_later", generation=generation_id)
 
 
-def _write(key: ApiKey, model: str, prompt_tokens: int, max_tokens: int) -> Any:
-    reserved, day = reserve_answer(tenant=key.tenant, prompt_tokens=prompt_tokens, max_tokens=max_tokens)
-    return Generation.everyone.create(
-        tenant=key.tenant,
-        user=key.user,
-        api_key=key,
-        kind=Generation.Kind.CALL,
-        model=model,
-        prompt_version=PROMPT_VERSION,
-        reserved_tokens=reserved,
-        reserved_on=day,
-        submissions=1,
-    )
+def _seeded(sampling: Sampling, number: int) -> Sampling:
+    return sampling if sampling.seed is None else replace(sampling, seed=(sampling.seed + number) % SEEDS)
+
+
+def _write(key: ApiKey, model: str, prompt_tokens: int, max_tokens: int, answers: int) -> list[Generation]:
+    row = {
+        "tenant": key.tenant,
+        "user": key.user,
+        "api_key": key,
+        "kind": Generation.Kind.CALL,
+        "model": model,
+        "prompt_version": PROMPT_VERSION,
+        "reserved_tokens": longest_bill(key.tenant.plan, prompt_tokens, max_tokens),
+        "reserved_on": today(),
+        "submissions": 1,
+    }
+    return [Generation.everyone.create(**row) for _ in range(answers)]
 
 
 def _job(
@@ -95,10 +123,13 @@ def _job(
     )
 
 
-def _submit(job: Job) -> None:
+def _submit(jobs: tuple[Job, ...]) -> None:
+    """All of them or none: of those that were taken before the transport was lost, nobody reads the answer."""
     try:
-        get_transport().submit(job)
+        for job in jobs:
+            get_transport().submit(job)
     except TransportUnavailable:
-        refused = Ended(1, "failed", error_code="transport_unavailable")
-        record_outcome(generation_id=UUID(job.id), outcome=read_outcome([refused]))
+        refused = read_outcome([Ended(1, "failed", error_code="transport_unavailable")])
+        for job in jobs:
+            record_outcome(generation_id=UUID(job.id), outcome=refused)
         raise Unavailable("The queue cannot be reached at the moment. Nothing was charged.", retry_after=5) from None

@@ -11,6 +11,7 @@ from typing import Any
 from chatapp.common.transport import get_transport
 from inference.admission import Forecast, expected_output
 from inference.errors import TransportUnavailable
+from inference.fairness import places
 
 LOOK_SECONDS = 1.0
 STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 2700, 3600)
@@ -36,8 +37,11 @@ def read_places(forecast: Forecast) -> dict[str, Place]:
     except TransportUnavailable:
         return {}
     waits = forecast.observe(line, workers, time.monotonic())
-    pairs = enumerate(zip(line, waits, strict=True), 1)
-    return {job.id: Place(place, len(line), _rounded(wait)) for place, (job, wait) in pairs}
+    found = places(line)
+    return {
+        job.id: Place(found[job.id].place, found[job.id].waiting, _rounded(wait))
+        for job, wait in zip(line, waits, strict=True)
+    }
 
 
 def _rounded(seconds: float | None) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +11,8 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts.models import LedgerEntry, Tenant, UsageDay, User
-from accounts.quotas import check_concurrency, check_rate, reserve_tokens
+from accounts.models import LedgerEntry, Plan, Tenant, UsageDay, User
+from accounts.quotas import check_concurrency, check_rate, reserve_tokens, today
 from chatapp.common.errors import ModelNotFound, NoWorker
 from chatapp.common.transport import get_transport
 from inference.errors import TransportUnavailable
@@ -23,18 +24,25 @@ from .models import Generation
 from .outcomes import Outcome, read_outcome
 
 TITLE_TOKENS = 16
+# Of a generation, what its log tells.
+HOW = (
+    *("state", "started_at", "worker", "model", "model_revision", "seed", "sampling", "dropped_messages", "queue_ms"),
+    *("prompt_tokens", "cached_tokens", "output_tokens", "prefill_ms", "decode_ms", "finish_reason", "error_code"),
+)
 
 
-def start_answer(*, tenant: Tenant, user: User, message: Any, key: UUID, model: str = "") -> Generation:
-    """Reserve tokens for ``message``, the pending answer's row, and submit its generation on commit.
+def start_answer(
+    *, tenant: Tenant, user: User, message: Any, turns: Sequence[prompts.Turn], key: UUID, model: str = ""
+) -> Generation:
+    """Reserve tokens for ``message``, the pending answer to ``turns``, and submit its generation on commit.
 
-    Call it in the transaction that wrote the message. Raises the refusals of ``accounts.quotas`` and of
-    ``admit_job``; the transaction then rolls back and nothing is written.
+    ``model`` is what this request asks for. Call it in the transaction that wrote the message. Raises the refusals
+    of ``choose_model``, ``accounts.quotas`` and ``admit_job``; the transaction then rolls back and nothing is written.
     """
-    chat = prompts.assemble_answer(message.turns(), _instructions(user))
-    reserved, day = reserve_answer(
-        tenant=tenant, prompt_tokens=estimate_prompt(chat, message.text), max_tokens=tenant.plan.max_output_tokens
-    )
+    workers = live_workers()
+    model = choose_model(model, user.preferences.default_model, workers)
+    chat = prompts.assemble_answer(turns, _instructions(user))
+    prompt_tokens = estimate_prompt(chat, message.text)
     generation = Generation.objects.create(
         tenant=tenant,
         user=user,
@@ -43,27 +51,34 @@ def start_answer(*, tenant: Tenant, user: User, message: Any, key: UUID, model: 
         model=model,
         prompt_version=prompts.VERSION,
         resumed_characters=len(message.text),
-        reserved_tokens=reserved,
-        reserved_on=day,
+        reserved_tokens=longest_bill(tenant.plan, prompt_tokens, tenant.plan.max_output_tokens),
+        reserved_on=today(),
+        submissions=1,
     )
+    check_rate(tenant)  # a repeated request has failed above, and costs nothing
     job = answer_job(generation, chat)
-    admit_job(job, tenant.plan)
+    reserve_answers([generation])
+    admit_job(job, tenant.plan, workers)
     submit_on_commit(generation, job)
     return generation
 
 
-def reserve_answer(*, tenant: Tenant, prompt_tokens: int, max_tokens: int) -> tuple[int, date]:
-    """What every answer has to pass, whichever door it came through: rate, quota, answers at once.
+def longest_bill(plan: Plan, prompt_tokens: int, max_tokens: int) -> int:
+    """The tokens that an answer sets aside: its prompt, by estimate, and the longest answer."""
+    return min(prompt_tokens, plan.max_context_tokens) + max_tokens
 
-    ``prompt_tokens`` is an estimate, ``max_tokens`` the longest answer. Returns the tokens set aside and the day
-    that pays. Call it in the transaction that writes the generation. Raises the refusals of ``accounts.quotas``.
+
+def reserve_answers(written: Sequence[Generation]) -> None:
+    """What every answer has to pass after the rate, whichever door it came through: quota and answers at once.
+
+    ``written`` are one request's, just written in this transaction. Call it as late in that as can be: until it
+    commits, others of the tenant wait here. Raises the refusals of ``accounts.quotas``.
     """
-    check_rate(tenant)
-    reserved = min(prompt_tokens, tenant.plan.max_context_tokens) + max_tokens
-    day = reserve_tokens(tenant, reserved)  # locks the tenant's row of the day: the count below is exact
+    tenant, day = written[0].tenant, written[0].reserved_on
+    # Locks the tenant's row of the day: the count below is exact.
+    reserve_tokens(tenant, sum(generation.reserved_tokens for generation in written), day)
     running = Generation.objects.unfinished().filter(tenant=tenant, kind__in=Generation.ANSWERS).count()
-    check_concurrency(tenant, running)
-    return reserved, day
+    check_concurrency(tenant, running - 1)
 
 
 def start_title(*, message: Any) -> Generation:
@@ -74,19 +89,20 @@ def start_title(*, message: Any) -> Generation:
         message=message,
         kind=Generation.Kind.TITLE,
         prompt_version=prompts.VERSION,
+        submissions=1,
     )
     submit_on_commit(generation, build_job(generation))
     return generation
 
 
-def choose_model(requested: str, preferred: str) -> str:
-    """The model to use: what this request asks for, else what the person prefers, else any (empty).
+def choose_model(requested: str, preferred: str, workers: Sequence[WorkerReport]) -> str:
+    """The model to use of ``workers``: what this request asks for, else what the person prefers, else any (empty).
 
     Raises ``NoWorker`` when no worker lives, ``ModelNotFound`` when none serves what was asked for. A
     preference for a model that is gone gives way. A worker that is still loading counts: its jobs
     wait, and the page says so.
     """
-    served = {worker.model for worker in live_workers()}
+    served = {worker.model for worker in workers}
     if not served:
         raise NoWorker(retry_after=15)
     if requested and requested not in served:
@@ -107,14 +123,16 @@ def estimate_prompt(chat: tuple[ChatMessage, ...], resume_text: str) -> int:
 
 
 def submit_on_commit(generation: Generation, job: Job) -> None:
-    """Queue the job once its row is sure to exist. What the transport cannot take now, the sweep submits."""
+    """Queue the job once its row, which says that it was submitted once, is sure to exist.
+
+    What the transport cannot take now, the sweep submits.
+    """
 
     def submit() -> None:
         try:
             get_transport().submit(job)
         except TransportUnavailable:
-            return
-        Generation.everyone.filter(pk=generation.pk).update(submissions=F("submissions") + 1)
+            Generation.everyone.filter(pk=generation.pk).update(submissions=F("submissions") - 1)
 
     transaction.on_commit(submit)
 
@@ -174,38 +192,41 @@ def mark_started(*, generation_id: UUID, started: Started) -> None:
             generation.message.set_live("streaming")
 
 
-def finish_generation(*, generation_id: UUID) -> bool:
-    """Write an ended log into the database. True for the one call that did it.
+def finish_generation(*, generation_id: UUID) -> Generation | None:
+    """Write an ended log into the database. Returns the generation, with its message, to the one call that did it.
 
     The answer, the account of how it was made and the settlement of its tokens are one transaction;
-    any number of callers may race. False while the log has no end, or when another call was first.
+    any number of callers may race. None while the log has no end, or when another call was first.
     Raises ``UnknownGeneration`` when there is no log.
     """
     transport = get_transport()
     outcome = read_outcome(transport.log(str(generation_id)))
     if outcome.ended is None:
-        return False
+        return None
     done = record_outcome(generation_id=generation_id, outcome=outcome)
     transport.release(str(generation_id))
     return done
 
 
-def record_outcome(*, generation_id: UUID, outcome: Outcome) -> bool:
+def record_outcome(*, generation_id: UUID, outcome: Outcome) -> Generation | None:
     """See ``finish_generation``, given what the log says."""
     with transaction.atomic():
         rows = Generation.everyone.filter(pk=generation_id, finished_at=None)
-        if not rows.update(finished_at=timezone.now()):
-            return False
-        generation = Generation.everyone.select_related("message").get(pk=generation_id)
-        _record_how(generation, outcome)
+        generation: Generation | None = rows.select_related("message").first()
+        if generation is None:
+            return None
+        _explain(generation, outcome)
+        if not rows.update(finished_at=timezone.now(), **{name: getattr(generation, name) for name in HOW}):
+            return None  # another call was first
         if generation.kind == Generation.Kind.ANSWER:
             _end_message(generation, outcome)
         if generation.kind in Generation.ANSWERS:
             _settle(generation)
-    return True
+    return generation
 
 
-def _record_how(generation: Generation, outcome: Outcome) -> None:
+def _explain(generation: Generation, outcome: Outcome) -> None:
+    """Set the fields of ``HOW``."""
     generation.state = outcome.state
     if started := outcome.started:
         generation.started_at = _time(started.at)
@@ -222,7 +243,6 @@ def _record_how(generation: Generation, outcome: Outcome) -> None:
             _milliseconds(ended.prefill_seconds),
             _milliseconds(ended.decode_seconds),
         )
-    generation.save()
 
 
 def _end_message(generation: Generation, outcome: Outcome) -> None:
@@ -238,14 +258,11 @@ def _end_message(generation: Generation, outcome: Outcome) -> None:
 
 
 def _settle(generation: Generation) -> None:
-    """Give the reservation back and charge what was really used, in the ledger and in the day."""
+    """Give the reservation back and charge what was really used, in the ledger and in the day.
+
+    The day's row last: others of the tenant wait for it.
+    """
     used = generation.prompt_tokens + generation.output_tokens
-    UsageDay.settle(
-        tenant_id=generation.tenant_id,
-        day=generation.reserved_on,  # type: ignore[arg-type]
-        reserved=generation.reserved_tokens,
-        used=used,
-    )
     if used:
         LedgerEntry.everyone.create(
             tenant_id=generation.tenant_id,
@@ -257,6 +274,12 @@ def _settle(generation: Generation) -> None:
             output_tokens=generation.output_tokens,
             day=generation.reserved_on,
         )
+    UsageDay.settle(
+        tenant_id=generation.tenant_id,
+        day=generation.reserved_on,  # type: ignore[arg-type]
+        reserved=generation.reserved_tokens,
+        used=used,
+    )
 
 
 def _milliseconds(seconds: float) -> int:

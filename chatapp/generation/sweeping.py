@@ -20,15 +20,17 @@ from .services import build_job, finish_generation, mark_started, record_outcome
 logger = structlog.get_logger(__name__)
 
 MOST_SUBMISSIONS = 3
-RESTORE_SECONDS = 15.0  # by then every worker that is alive has said what it holds
+# How old the transport's memory has to be before what it does not know is given up: workers that it is back for have
+# told it within a second what they write. One that comes later takes back what is merely in line again.
+SUBMIT_SECONDS, RESTORE_SECONDS = 3.0, 15.0
 GRACE = timedelta(seconds=5)  # younger than this, its submission may be on its way
 
 
 def sweep_generations(grace: timedelta = GRACE) -> dict[str, int]:
     """Look at every unfinished generation older than ``grace``; call it in the scope of all tenants.
 
-    Returns how many were finished, submitted again, found interrupted, left running, and broken. Safe to run
-    in any number of processes at once.
+    Returns how many were finished, submitted again, found interrupted, left running, forgotten by a transport whose
+    workers may still tell it of them, and broken. Safe to run in any number of processes at once.
     """
     due = Generation.objects.unfinished().filter(created_at__lt=timezone.now() - grace)
     counts: Counter[str] = Counter()
@@ -72,9 +74,10 @@ def _find_again(generation: Generation) -> str:
 
     An API call's words are with the process that holds its caller; when that is gone, nobody waits for it.
     """
-    if time.time() - get_transport().stats().since < RESTORE_SECONDS:
-        return "running"
-    if _waits(generation) and generation.submissions < MOST_SUBMISSIONS:
+    waits = _waits(generation)
+    if time.time() - get_transport().stats().since < (SUBMIT_SECONDS if waits else RESTORE_SECONDS):
+        return "forgotten"
+    if waits and generation.submissions < MOST_SUBMISSIONS:
         get_transport().submit(build_job(generation))
         generation.submissions += 1
         generation.save(update_fields=["submissions"])

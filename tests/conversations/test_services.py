@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import threading
 import uuid
 
@@ -20,6 +22,7 @@ from chatapp.common.errors import (
     NothingToContinue,
     NoWorker,
     QuotaExceeded,
+    RateLimited,
     TooManyAnswers,
 )
 from chatapp.conversations.models import Conversation, Message
@@ -95,11 +98,39 @@ def test_the_job_carries_the_plan_the_instructions_and_the_whole_branch(member, 
     assert job.max_prompt_tokens == member.tenant.plan.max_context_tokens
 
 
+def test_a_job_can_be_read_where_django_has_never_been_heard_of(send, hand):
+    """On a laptop it goes to the engine's process as it is."""
+    first = send("One")
+    answered(hand, first, "Two")
+    send("Three", conversation_id=first.conversation.pk)
+    needed = set()
+
+    class Reader(pickle.Unpickler):
+        def find_class(self, module, name):
+            needed.add(module)
+            return super().find_class(module, name)
+
+    job = hand.take()
+    assert Reader(io.BytesIO(pickle.dumps(job))).load() == job
+    assert needed == {"inference.messages"}
+
+
 def test_the_same_key_again_gives_the_same_and_writes_nothing(send):
     key = uuid.uuid4()
     first, again = send("Hello", key), send("Hello", key)
     assert (first.generation.pk, first.answer.pk) == (again.generation.pk, again.answer.pk)
     assert (Message.objects.count(), UsageDay.objects.get().requests) == (2, 1)
+
+
+def test_the_same_key_again_costs_nothing_of_the_minutes_requests(member, send):
+    member.tenant.plan.requests_per_minute = 2
+    member.tenant.plan.save()
+    key = uuid.uuid4()
+    for _ in range(4):
+        send("Hello", key)
+    send("Something else")
+    with pytest.raises(RateLimited):
+        send("One too many")
 
 
 def test_the_same_key_from_two_sockets_at_once_is_one_message(member):

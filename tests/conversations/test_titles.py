@@ -10,11 +10,17 @@ import pytest
 
 from accounts.models import UsageDay
 from accounts.scoping import tenant_scope
+from chatapp.common import transport as transport_module
+from chatapp.common.transport import get_transport
 from chatapp.conversations import tasks
 from chatapp.conversations.models import Conversation
 from chatapp.conversations.services import send_message
 from chatapp.conversations.tasks import clean_title, title_conversation
 from chatapp.generation.models import Generation
+from chatapp.generation.services import build_job
+from inference.errors import UnknownGeneration
+from inference.transport import MemoryTransport
+from tests.hand import HandWorker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,3 +98,39 @@ def test_when_no_title_comes_the_first_words_stay(member, asked, monkeypatch):
     title_conversation(str(member.tenant_id), str(asked.user_message.pk))
     assert Conversation.everyone.get().title == "whats the capital of france"
     assert Generation.everyone.get(kind="title").state == "stopped"
+
+
+def test_a_title_is_waited_for_when_the_transport_has_forgotten_its_job(member, asked, hand, monkeypatch):
+    """The sweep queues it again; the task that asked for it is still there to use it."""
+    real, looks = tasks._look, []
+
+    def look(generation):
+        if not looks:
+            transport_module.install_transport(MemoryTransport())
+            with pytest.raises(UnknownGeneration):
+                get_transport().log(str(generation.pk))
+        looks.append(real(generation).ended)
+        if len(looks) == 2:
+            get_transport().submit(build_job(generation))
+            HandWorker(get_transport()).answer("Capital of France")
+        return real(generation)
+
+    monkeypatch.setattr(tasks, "_look", look)
+    title_conversation(str(member.tenant_id), str(asked.user_message.pk))
+    assert Conversation.everyone.get().title == "Capital of France"
+    assert Generation.everyone.get(kind="title").state == "done"
+
+
+def test_a_title_whose_job_stays_forgotten_is_left_to_the_sweep(member, asked, monkeypatch):
+    monkeypatch.setattr(tasks, "TITLE_SECONDS", 0.2)
+    real = tasks.start_title
+
+    def start_and_forget(*, message):
+        generation = real(message=message)
+        transport_module.install_transport(MemoryTransport())
+        return generation
+
+    monkeypatch.setattr(tasks, "start_title", start_and_forget)
+    title_conversation(str(member.tenant_id), str(asked.user_message.pk))
+    assert Conversation.everyone.get().title == "whats the capital of france"
+    assert Generation.everyone.get(kind="title").state == "queued"

@@ -120,9 +120,10 @@ def test_a_plan_is_as_patient_as_those_below_it(db):
     assert [plan.patience() for plan in plans] == [400, 400, math.inf, math.inf]
 
 
-def test_a_full_line_says_so(member, transport, ask, settings):
+@pytest.mark.parametrize("rate", [0.0, 1000.0])
+def test_a_full_line_says_so_and_does_not_blame_the_plan(member, transport, ask, settings, rate):
     settings.CHATAPP_MOST_WAITING = 1
-    report(transport, rate=0.0)
+    report(transport, rate=rate)
     ask(member)
     with pytest.raises(Overloaded) as refused:
         ask(member)

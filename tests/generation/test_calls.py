@@ -18,6 +18,7 @@ from chatapp.generation.models import Generation
 from chatapp.generation.sweeping import sweep_generations
 from inference.errors import TransportUnavailable
 from inference.messages import ChatMessage, Sampling
+from inference.transport import MemoryTransport
 from tests.factories import ApiKeyFactory
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +34,8 @@ def key(transport):
 def start(key, **fields):
     asked = (ChatMessage("user", SECRET),)
     with tenant_scope(key.tenant):
-        return start_call(key=key, messages=asked, sampling=Sampling(max_tokens=50), model="test", **fields)
+        (job,) = start_call(key=key, messages=asked, sampling=Sampling(max_tokens=50), model="test", **fields)
+    return job
 
 
 def day():
@@ -96,7 +98,7 @@ def test_the_sweep_settles_a_call_whose_caller_and_process_are_gone(key, hand):
 def test_the_sweep_ends_a_call_that_the_transport_has_lost(key):
     start(key)
     Generation.everyone.update(created_at=timezone.now() - timedelta(minutes=1))
-    transport_module._installed[0]._logs.clear()
+    transport_module.install_transport(MemoryTransport())
     with all_tenants():
         assert sweep_generations() == {"interrupted": 1}
     assert (Generation.everyone.get().state, day()) == ("interrupted", (0, 0))

@@ -7,7 +7,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import LedgerEntry, UsageDay
@@ -17,9 +17,10 @@ from chatapp.conversations.models import Message
 from chatapp.conversations.services import send_message
 from chatapp.generation import sweeping
 from chatapp.generation.models import Generation
-from chatapp.generation.services import finish_generation
+from chatapp.generation.services import finish_generation, mark_started
 from chatapp.generation.sweeping import sweep_generations
 from inference.errors import UnknownGeneration
+from inference.messages import Started
 from inference.transport import MemoryTransport
 from tests.conftest import report_ready
 
@@ -51,7 +52,7 @@ def test_a_finished_answer_is_written_explained_and_settled(member, ask, hand):
     generation_id = accepted.generation.pk
     assert usage(member)[1] == accepted.generation.reserved_tokens > 256
     hand.answer("Hel", "lo ", "🦊")
-    assert finish_generation(generation_id=generation_id) is True
+    assert finish_generation(generation_id=generation_id).message.text
 
     answer, generation = the(Message, accepted.answer), the(Generation, accepted.generation)
     assert (answer.text, answer.state, answer.model, answer.can_continue) == (
@@ -83,7 +84,8 @@ def test_a_prompt_whose_length_was_known_at_the_end_only_is_charged_by_that(memb
 def test_finishing_again_changes_nothing(member, ask, hand):
     accepted = ask()
     hand.answer("a")
-    assert [finish_generation(generation_id=accepted.generation.pk) for _ in range(3)] == [True, False, False]
+    done = [finish_generation(generation_id=accepted.generation.pk) for _ in range(3)]
+    assert done == [accepted.generation, None, None]
     assert usage(member) == (11, 0)
     assert LedgerEntry.everyone.count() == 1
 
@@ -102,7 +104,24 @@ def test_of_many_who_finish_at_once_one_does(member, ask, hand):
         thread.start()
     for thread in threads:
         thread.join()
-    assert (done.count(True), usage(member), LedgerEntry.everyone.count()) == (1, (12, 0), 1)
+    assert (sum(map(bool, done)), usage(member), LedgerEntry.everyone.count()) == (1, (12, 0), 1)
+
+
+def test_a_start_that_is_told_while_the_end_is_written_does_not_undo_it(ask):
+    accepted = ask()
+
+    def tell() -> None:
+        mark_started(generation_id=accepted.generation.pk, started=Started(1, "w1", "test", "r1", 10))
+        connection.close()
+
+    late = threading.Thread(target=tell)
+    with transaction.atomic():
+        accepted.answer.end(state="done", text="All of it", model="test", can_continue=False)
+        late.start()
+        late.join(0.5)
+        assert late.is_alive()  # it waits for the row
+    late.join()
+    assert the(Message, accepted.answer).state == "done"
 
 
 def test_an_answer_still_being_written_is_not_finished(ask, hand):
@@ -110,7 +129,7 @@ def test_an_answer_still_being_written_is_not_finished(ask, hand):
     job = hand.take()
     hand.start(job)
     hand.write(job, "half")
-    assert finish_generation(generation_id=accepted.generation.pk) is False
+    assert finish_generation(generation_id=accepted.generation.pk) is None
     assert the(Message, accepted.answer).text == ""
 
 

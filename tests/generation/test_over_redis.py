@@ -16,8 +16,10 @@ from chatapp.common import transport as transport_module
 from chatapp.common.transport import get_transport
 from chatapp.conversations.models import Message
 from chatapp.conversations.services import send_message
+from chatapp.generation import tasks
 from chatapp.generation.models import Generation
-from chatapp.generation.sweeping import RESTORE_SECONDS, sweep_generations
+from chatapp.generation.services import start_title
+from chatapp.generation.sweeping import RESTORE_SECONDS, SUBMIT_SECONDS, sweep_generations
 from inference.errors import TransportUnavailable
 from inference.messages import Started, Text
 from inference.transport import LocalTransport, RedisTransport
@@ -93,12 +95,44 @@ def test_an_answer_goes_through_redis_into_the_database(asked, transport):
 def test_what_waited_is_queued_again_once_the_workers_have_told_what_they_write(asked, transport, memory):
     memory.forget()
     report_ready(transport)
-    assert sweep() == {"running": 1}
+    assert sweep() == {"forgotten": 1}
     assert transport.stats().waiting == 0
-    memory.age(RESTORE_SECONDS + 1)
+    memory.age(SUBMIT_SECONDS + 1)
     assert sweep() == {"submitted": 1}
     (claim,) = transport.claim("w", 1, 100_000)
     assert (claim.job.id, claim.job.messages[-1].content) == (str(asked.generation.pk), "What is it?")
+
+
+def test_answers_and_titles_that_waited_are_back_in_line_a_few_seconds_after_redis_is(
+    member, asked, transport, memory, monkeypatch
+):
+    """The sweep comes every 10 s, and by itself once more as soon as the transport's memory is old enough."""
+    with tenant_scope(member.tenant):
+        title = start_title(message=asked.user_message)
+    Generation.everyone.update(created_at=timezone.now() - timedelta(seconds=60))
+    again = []
+    monkeypatch.setattr(tasks.sweep, "apply_async", lambda **options: again.append(options["countdown"]))
+    memory.forget()
+    report_ready(transport)
+    tasks.sweep()
+    assert (again, transport.stats().waiting) == ([tasks.AGAIN_SECONDS], 0)
+    memory.age(SUBMIT_SECONDS)
+    tasks.sweep()
+    assert again == [tasks.AGAIN_SECONDS]
+    claims = transport.claim("w", 8, 100_000)
+    assert [claim.job.id for claim in claims] == [str(asked.generation.pk), str(title.pk)]
+    assert 10 + SUBMIT_SECONDS < 15, "what waited is in line again 15 s after the memory was lost, at the latest"
+
+
+def test_a_job_queued_again_is_taken_back_by_the_worker_that_had_it(asked, transport, memory):
+    """Two workers would write it, and only the one that holds it is heard."""
+    (claim,) = transport.claim("late", 1, 100_000)
+    memory.forget()
+    report_ready(transport)
+    memory.age(SUBMIT_SECONDS)
+    assert sweep() == {"submitted": 1}
+    assert transport.restore("late", claim, [])
+    assert transport.claim("other", 1, 100_000) == []
 
 
 def test_an_answer_that_redis_forgot_goes_on_when_its_worker_tells_of_it(asked, transport, memory):
@@ -107,7 +141,7 @@ def test_an_answer_that_redis_forgot_goes_on_when_its_worker_tells_of_it(asked, 
     transport.publish("w1", {claim.job.id: events})
     assert sweep() == {"running": 1}
     memory.forget()
-    assert sweep() == {"running": 1}
+    assert sweep() == {"forgotten": 1}
     assert transport.renew("w1").forgotten
     assert transport.restore("w1", claim, events)
     memory.age(RESTORE_SECONDS + 1)
