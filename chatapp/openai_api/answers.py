@@ -1,4 +1,4 @@
-"""One call's answer while it is written: followed through silence and outages, stopped when its caller leaves."""
+"""A call's answers while they are written: followed through silence and outages, stopped when their caller leaves."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ RETRY_SECONDS = 1.0
 FORGOTTEN_SECONDS = 3.0  # a transport that lost its memory has been told again by its workers by then
 PATIENCE_SECONDS = 90.0  # with a transport that cannot be reached, or does not know the answer
 
+Batch = tuple[int, Sequence[Event]]  # an answer's number and what is new of it
+
 _leaving: set[asyncio.Task[None]] = set()  # the loop itself keeps no strong reference to a task
 
 
@@ -38,9 +40,16 @@ class Answer:
         self.started: Started | None = None
         self.ended: Ended | None = None
         self._seq = 0
-        self._left = False
+        self._left = self._settled = False
         self._failing_since: float | None = None
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Tokens of its prompt, of itself, and of the prompt those that the cache spared; it has ended."""
+        assert self.ended is not None
+        prompt = self.ended.prompt_tokens or (self.started.prompt_tokens if self.started else 0)
+        return prompt, self.ended.output_tokens, self.ended.cached_tokens
 
     async def batches(self) -> AsyncIterator[Sequence[Event]]:
         """Events as they come, and an empty batch after every silence; the last one ends with ``Ended``.
@@ -65,10 +74,11 @@ class Answer:
     async def settle(self) -> None:
         """The ended answer is charged, so that what its caller is told is what the ledger says."""
         await in_thread(settle_call)(generation_id=self.job.id)
+        self._settled = True
 
     def leave(self) -> None:
-        """Nobody reads on. An answer that has not ended is stopped, and charged for what was written."""
-        if self.ended is None and not self._left:
+        """Nobody reads on. An answer that has not ended is stopped; all are charged for what was written."""
+        if not self._settled and not self._left:
             self._left = True
             self._loop.call_soon_threadsafe(self._stop_soon)
 
@@ -80,7 +90,8 @@ class Answer:
     async def _stop(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._cancel()
+                if self.ended is None:
+                    await self._cancel()
                 async for _ in self.batches():
                     pass
             await self.settle()
@@ -119,3 +130,52 @@ class Answer:
             get_transport().submit(self.job)
         except TransportUnavailable:
             logger.warning("call.still_unreachable", generation=self.job.id)
+
+
+class Answers:
+    """All the answers to one call, one for each job. As with one: whoever makes it calls ``leave`` in the end."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.all = [Answer(job) for job in jobs]
+
+    @property
+    def started(self) -> Started | None:
+        """How the first of them that has begun was begun."""
+        return next((answer.started for answer in self.all if answer.started), None)
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """``Answer.batches`` of all of them as they come. Raises what any of them raises."""
+        if len(self.all) == 1:  # a task for each batch is not for free
+            async for batch in self.all[0].batches():
+                yield 0, batch
+            return
+        streams = [answer.batches() for answer in self.all]
+        next_of = {_next(stream): index for index, stream in enumerate(streams)}
+        try:
+            while next_of:
+                done, _ = await asyncio.wait(next_of, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    index, new = next_of.pop(task), task.result()
+                    if new is not None:
+                        yield index, new
+                        next_of[_next(streams[index])] = index
+        finally:
+            for task in next_of:
+                task.cancel()
+
+    async def settle(self) -> None:
+        for answer in self.all:
+            await answer.settle()
+
+    def leave(self) -> None:
+        for answer in self.all:
+            answer.leave()
+
+
+def _next(stream: AsyncIterator[Sequence[Event]]) -> asyncio.Task[Sequence[Event] | None]:
+    """The stream's next batch, None when it is over."""
+
+    async def read() -> Sequence[Event] | None:
+        return await anext(stream, None)
+
+    return asyncio.create_task(read())

@@ -24,11 +24,15 @@ FIRST_SERVER_ERROR = 500
 FUTILE = ("quota_exceeded",)  # trying again within the minute cannot help
 DRAFT = "; your draft is kept"  # what the page promises, and a program has no use for
 TOO_LONG = ("message_too_long", "prompt_too_long")  # one to the caller, whoever found out
+REFUSED = ("invalid_sampling", "invalid_structured_output", "upstream_rejected")  # by the model, and for good
+PARAMS = {"json_schema": "response_format"}  # where a field of ours is called otherwise
 MESSAGES = {"no_worker": "No model is running at the moment. Please try again shortly."}
 
 
 class InvalidCall(BadRequest):
-    """``code`` is ``invalid_value``, ``missing_parameter``, ``unknown_parameter`` or ``unsupported_parameter``."""
+    """``code`` is ``invalid_value``, ``missing_parameter``, ``unknown_parameter``, ``unsupported_parameter``, or the
+    engine's own for what only it can tell.
+    """
 
     def __init__(self, message: str, param: str | None = None, code: str = "invalid_value", status: int = 400) -> None:
         super().__init__(message)
@@ -67,8 +71,9 @@ def failure(ended: Ended) -> ChatappError | None:
     """Why an answer has no proper end; None when it has one."""
     if ended.reason in ("stop", "length"):
         return None
-    if ended.error_code in TOO_LONG:
-        return InvalidCall(ended.error_message, code=ended.error_code)
+    if ended.error_code in TOO_LONG + REFUSED:
+        param = PARAMS.get(ended.error_param, ended.error_param) or None
+        return InvalidCall(ended.error_message, param, ended.error_code)
     message = ended.error_message or "This answer was ended before it was complete. Please try again."
     error = Unavailable(message, retry_after=5)
     error.code = ended.error_code or ended.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -22,9 +22,9 @@ from chatapp.common.json import json_response
 from chatapp.common.transport import get_transport
 from chatapp.generation.calls import start_call
 from inference.errors import TransportUnavailable
-from inference.messages import Ended, Job, Text
+from inference.messages import Ended, Event, Job, Text
 
-from .answers import Answer, in_thread
+from .answers import Answers, in_thread
 from .errors import InvalidCall, error_response, failure
 from .keys import authenticate
 from .schemas import ChatCall, parse_call
@@ -33,7 +33,7 @@ from .sse import Reply, stream
 logger = structlog.get_logger(__name__)
 
 View = Callable[..., Awaitable[HttpResponseBase]]
-Begun = tuple[ChatCall, Job, dict[str, str]]
+Begun = tuple[ChatCall, tuple[Job, ...], dict[str, str]]
 STARTED = int(time.time())
 
 
@@ -96,17 +96,17 @@ def _model_json(name: str) -> dict[str, Any]:
 
 @door("POST")
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
-    call, job, headers = await _begin(request)
-    answer = Answer(job)
+    call, jobs, headers = await _begin(request)
+    answers = Answers(jobs)
     response: HttpResponse | StreamingHttpResponse
-    response = await (_stream(answer, call) if call.stream else _whole(answer, call))
+    response = await (_stream(answers, call) if call.stream else _whole(answers))
     for name, value in headers.items():
         response.headers[name] = value
     return response
 
 
 async def _begin(request: HttpRequest) -> Begun:
-    """A caller that leaves meanwhile cannot stop the thread that starts the answer; so the answer is stopped."""
+    """A caller that leaves meanwhile cannot stop the thread that starts them; so the answers are stopped."""
     starting = asyncio.ensure_future(in_thread(_start)(request.headers.get("Authorization", ""), request))
     try:
         return await asyncio.shield(starting)
@@ -117,17 +117,23 @@ async def _begin(request: HttpRequest) -> Begun:
 
 def _start(authorization: str, request: HttpRequest) -> Begun:
     key = authenticate(authorization)
-    call = parse_call(request.body, key.tenant.plan.max_output_tokens)
+    plan = key.tenant.plan
+    call = parse_call(request.body, most_tokens=plan.max_output_tokens, most_answers=plan.concurrent_answers)
     with tenant_scope(key.tenant):
-        job = start_call(
-            key=key, messages=call.messages, sampling=call.sampling, model=call.model, cache_key=call.cache_key
+        jobs = start_call(
+            key=key,
+            messages=call.messages,
+            sampling=call.sampling,
+            model=call.model,
+            answers=call.answers,
+            cache_key=call.cache_key,
         )
-    return call, job, _rate_headers(key.tenant)
+    return call, jobs, _rate_headers(key.tenant)
 
 
 def _leave(starting: asyncio.Future[Begun]) -> None:
     if not starting.cancelled() and starting.exception() is None:
-        Answer(starting.result()[1]).leave()
+        Answers(starting.result()[1]).leave()
 
 
 def _rate_headers(tenant: Any) -> dict[str, str]:
@@ -142,41 +148,47 @@ def _rate_headers(tenant: Any) -> dict[str, str]:
     }
 
 
-async def _whole(answer: Answer, call: ChatCall) -> HttpResponse:
-    pieces: list[str] = []
+async def _whole(answers: Answers) -> HttpResponse:
+    logs: list[list[Text]] = [[] for _ in answers.all]
     try:
-        async for batch in answer.batches():
-            pieces += [event.text for event in batch if isinstance(event, Text)]
-        await answer.settle()
+        async for index, batch in answers.batches():
+            logs[index] += [event for event in batch if isinstance(event, Text)]
+            if error := _failure(batch):
+                await answers.all[index].settle()
+                raise error
+        await answers.settle()
     finally:
-        answer.leave()
-    if answer.ended and (error := failure(answer.ended)):
-        raise error
-    return json_response(Reply(answer, call).whole("".join(pieces)))
+        answers.leave()
+    return json_response(Reply(answers).whole(logs))
 
 
-async def _stream(answer: Answer, call: ChatCall) -> StreamingHttpResponse:
+async def _stream(answers: Answers, call: ChatCall) -> StreamingHttpResponse:
     """Waits a moment for the first event, so that what fails at once fails with a status."""
-    batches = answer.batches()
+    batches = answers.batches()
     try:
-        first = await anext(batches)
-        if first and isinstance(first[-1], Ended) and (error := failure(first[-1])):
-            await answer.settle()
+        index, first = await anext(batches)
+        if error := _failure(first):
+            await answers.all[index].settle()
             raise error
     except BaseException:
-        answer.leave()
+        answers.leave()
         raise
-    return EventStream(answer, stream(answer, call, first, batches))
+    return EventStream(answers, stream(answers, call, (index, first), batches))
+
+
+def _failure(batch: Sequence[Event]) -> ChatappError | None:
+    """Why the answer ends with this batch without a proper end; None when it does not."""
+    return failure(batch[-1]) if batch and isinstance(batch[-1], Ended) else None
 
 
 class EventStream(StreamingHttpResponse):
-    """Closed before its first byte was asked for, the answer behind it is left as well."""
+    """Closed before its first byte was asked for, the answers behind it are left as well."""
 
-    def __init__(self, answer: Answer, content: Any) -> None:
+    def __init__(self, answers: Answers, content: Any) -> None:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         super().__init__(content, content_type="text/event-stream", headers=headers)
-        self._answer = answer
+        self._answers = answers
 
     def close(self) -> None:
         super().close()
-        self._answer.leave()
+        self._answers.leave()

@@ -11,9 +11,9 @@ import pytest
 import uvicorn
 
 from chatapp.asgi import application
+from scripts.programs import free_port
 from tests.factories import ApiKeyFactory
 from tests.hand import HandWorker
-from tests.services import free_port
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:

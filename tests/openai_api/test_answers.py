@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import openai
 import pytest
@@ -12,7 +13,9 @@ from chatapp.common import transport as transport_module
 from chatapp.generation.models import Generation
 from chatapp.openai_api import answers
 from inference.errors import TransportUnavailable
+from inference.fairness import FairQueue
 from inference.transport import MemoryTransport
+from inference.transport.memory_logs import Logs
 from tests.conftest import report_ready
 
 from .conftest import wait_until
@@ -50,8 +53,7 @@ def test_a_job_that_the_queue_forgot_is_submitted_again(client, transport, machi
     machine.transport = forgetful = MemoryTransport(heartbeat=3600)
     report_ready(forgetful)
     with transport._work:  # the old one's readers find nothing there
-        transport._queue.remove(next(iter(transport._logs)))
-        transport._logs.clear()
+        transport._queue, transport._logs = FairQueue(), Logs(60.0, None, time.time)
     transport_module.install_transport(forgetful)
     job = machine.answer("again")
     caller.join(10)
@@ -65,6 +67,7 @@ def test_an_outage_in_the_middle_is_a_pause(client, transport, machine, monkeypa
     job = machine.take()
     machine.start(job)
     machine.write(job, "one ")
+    wait_until(lambda: transport._logs.known(job.id).readers)
     whole = transport.follow
     refused = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import islice
 
 import httpx2
 import openai
@@ -11,7 +12,7 @@ import pytest
 from accounts.models import ApiKey, LedgerEntry, UsageDay
 from chatapp.conversations.models import Conversation, Message
 from chatapp.generation.models import Generation
-from inference.messages import ChatMessage, Sampling
+from inference.messages import Chance, ChatMessage, Choice, Sampling
 from tests.factories import ApiKeyFactory
 
 from .conftest import wait_until
@@ -138,6 +139,80 @@ def test_who_waits_is_kept_connected_by_comments(address, key, machine, monkeypa
     assert '"content":"at last"' in "".join(rest)
 
 
+def test_of_several_answers_one_that_fails_fails_the_call_and_stops_the_others(client, machine, transport):
+    failed: list[openai.APIStatusError] = []
+
+    def asking():
+        try:
+            ask(client, n=3)
+        except openai.APIStatusError as error:
+            failed.append(error)
+
+    caller = threading.Thread(target=asking)
+    caller.start()
+    jobs = [machine.take() for _ in range(3)]
+    for job in jobs:
+        machine.start(job)
+        machine.write(job, "one ")
+    fail(machine, jobs[1], "out_of_memory", "It does not fit.")
+    caller.join(10)
+    assert [error.code for error in failed] == ["out_of_memory"]
+    wait_until(lambda: transport.renew(machine.name).cancelled == {jobs[0].id, jobs[2].id})
+    for job in (jobs[0], jobs[2]):
+        machine.end(job, "cancelled")
+    wait_until(lambda: UsageDay.everyone.values_list("reserved", "used").get() == (0, 33))
+
+
+def test_a_caller_that_leaves_stops_all_of_its_answers(client, machine, transport):
+    reply = ask(client, stream=True, n=2)
+    jobs = [machine.take() for _ in range(2)]
+    for job in jobs:
+        machine.start(job)
+        machine.write(job, "one ")
+    seen = {chunk.choices[0].index for chunk in islice(reply, 4)}  # two roles and two texts
+    assert seen == {0, 1}
+    reply.close()
+    wait_until(lambda: transport.renew(machine.name).cancelled == {job.id for job in jobs})
+    for job in jobs:
+        machine.end(job, "cancelled")
+
+
+def test_several_answers_prefer_one_worker_and_count_as_several(client, key, machine):
+    plan = key.tenant.plan
+    plan.requests_per_minute, plan.concurrent_answers = 1, 3
+    plan.save()
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, n=4)
+    assert (refused.value.param, refused.value.code) == ("n", "invalid_value")
+    reply = ask(client, stream=True, n=2)
+    first, second = machine.take(), machine.take()
+    assert first.conversation == second.conversation != ""
+    assert UsageDay.everyone.values_list("reserved", flat=True).get() == 2 * (first.prompt_tokens + 256)
+    plan.requests_per_minute = None
+    plan.save()
+    with pytest.raises(openai.RateLimitError) as refused:
+        ask(client, n=2)
+    assert refused.value.code == "too_many_answers"
+    assert UsageDay.everyone.values_list("reserved", flat=True).get() == 2 * (first.prompt_tokens + 256)
+    reply.close()
+
+
+def test_log_probabilities_come_even_where_the_text_lags_behind(client, machine):
+    half = Choice(Chance("\ufffd", -0.5, (240, 159)), (Chance("a", -1.0, (97,)),))
+    rest = Choice(Chance("\ufffd", -0.25, (166, 138)))
+    reply = ask(client, stream=True, logprobs=True)
+    job = machine.take()
+    machine.start(job)
+    machine.write(job, "", choices=(half,))
+    machine.write(job, "🦊", choices=(rest,))
+    machine.end(job)
+    told = [chunk.choices[0] for chunk in reply if chunk.choices[0].logprobs]
+    assert "".join(choice.delta.content for choice in told) == "🦊"
+    entries = [entry for choice in told for entry in choice.logprobs.content]
+    assert [(entry.logprob, entry.bytes) for entry in entries] == [(-0.5, [240, 159]), (-0.25, [166, 138])]
+    assert [best.token for best in entries[0].top_logprobs] == ["a"]
+
+
 def test_the_models_that_are_served(client):
     assert [(model.id, model.object) for model in client.models.list()] == [("test", "model")]
     assert client.models.retrieve("test").id == "test"
@@ -249,7 +324,11 @@ def fail(machine, job, code, message):
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     ("code", "status", "told"),
-    [("prompt_too_long", 400, "context_length_exceeded"), ("out_of_memory", 503, "out_of_memory")],
+    [
+        ("prompt_too_long", 400, "context_length_exceeded"),
+        ("upstream_rejected", 400, "upstream_rejected"),
+        ("out_of_memory", 503, "out_of_memory"),
+    ],
 )
 def test_what_the_worker_refuses_has_a_status_of_its_own(client, machine, stream, code, status, told):
     refusing = threading.Thread(target=lambda: fail(machine, machine.take(), code, "It does not fit."))

@@ -9,16 +9,17 @@ from chatapp.openai_api.errors import InvalidCall
 from chatapp.openai_api.schemas import parse_call
 from inference.messages import ChatMessage, Sampling
 
+LIMITS = {"most_tokens": 100, "most_answers": 4}
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
 def parse(**fields):
-    return parse_call(orjson.dumps({"model": "m", "messages": HELLO, **fields}), 100)
+    return parse_call(orjson.dumps({"model": "m", "messages": HELLO, **fields}), **LIMITS)
 
 
 def refused(body=None, **fields):
     with pytest.raises(InvalidCall) as error:
-        parse_call(body, 100) if body is not None else parse(**fields)
+        parse_call(body, **LIMITS) if body is not None else parse(**fields)
     return error.value.param, error.value.code
 
 
@@ -40,8 +41,8 @@ def test_null_is_not_set():
         {"metadata": {"a": "b"}},
         {"store": True},
         {"n": 1},
-        {"logprobs": False},
-        {"presence_penalty": 0.0},
+        {"logprobs": False, "top_logprobs": 0},
+        {"logit_bias": {}, "stop_token_ids": [], "min_tokens": 0},
         {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True},
         {"response_format": {"type": "text"}},
     ],
@@ -53,14 +54,11 @@ def test_what_changes_nothing_is_taken(fields):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("n", 2),
-        ("n", True),
-        ("logprobs", True),
-        ("presence_penalty", 0.1),
-        ("logit_bias", {"1": 5}),
         ("tools", [{"type": "function"}]),
         ("tool_choice", "required"),
-        ("response_format", {"type": "json_object"}),
+        ("response_format", {"type": "grammar"}),
+        ("response_format", {}),
+        ("response_format", "json_object"),
         ("reasoning_effort", "low"),
     ],
 )
@@ -91,10 +89,100 @@ def test_what_is_not_offered_is_refused_by_name(name, value):
         ("stream", "yes"),
         ("stream_options", {"include_usage": True}),
         ("prompt_cache_key", "k" * 65),
+        ("n", 0),
+        ("n", 5),
+        ("n", True),
+        ("presence_penalty", 2.1),
+        ("frequency_penalty", -2.1),
+        ("frequency_penalty", "much"),
+        ("repetition_penalty", 0),
+        ("repetition_penalty", -1),
+        ("logit_bias", [1]),
+        ("logit_bias", {"fox": 1}),
+        ("logit_bias", {"-1": 1}),
+        ("logit_bias", {"9" * 5000: 1}),
+        ("logit_bias", {"2147483648": 1}),
+        ("logit_bias", {"1": 100.5}),
+        ("logit_bias", {"1": "a"}),
+        ("logit_bias", {str(token): 1 for token in range(1025)}),
+        ("logprobs", 3),
+        ("top_logprobs", 2),
+        ("stop_token_ids", 3),
+        ("stop_token_ids", [-1]),
+        ("stop_token_ids", [True]),
+        ("stop_token_ids", list(range(65))),
+        ("min_tokens", 101),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name, value):
     assert refused(**{name: value}) == (name, "invalid_value")
+
+
+def test_how_tokens_are_drawn():
+    sampling = parse(
+        max_tokens=50,
+        min_tokens=5,
+        presence_penalty=1,
+        frequency_penalty=-0.5,
+        repetition_penalty=1.1,
+        logit_bias={"7": -100, "8": 2.5},
+        logprobs=True,
+        top_logprobs=3,
+        stop_token_ids=[4],
+    ).sampling
+    assert sampling == Sampling(
+        50,
+        min_tokens=5,
+        presence_penalty=1.0,
+        frequency_penalty=-0.5,
+        repetition_penalty=1.1,
+        logit_bias=((7, -100.0), (8, 2.5)),
+        logprobs=3,
+        stop_token_ids=(4,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [({}, None), ({"logprobs": False}, None), ({"logprobs": True}, 0), ({"logprobs": True, "top_logprobs": 20}, 20)],
+)
+def test_how_many_log_probabilities(fields, most):
+    assert parse(**fields).sampling.logprobs == most
+
+
+def test_several_answers():
+    assert (parse().answers, parse(n=4).answers) == (1, 4)
+
+
+def shaped(**named):
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, **named}}
+
+
+def test_the_shape_of_an_answer():
+    assert parse(response_format={"type": "json_object"}).sampling.json_schema == '{"type":"object"}'
+    schema = {"type": "object", "properties": {"näme": {"type": "string"}}}
+    assert orjson.loads(parse(response_format=shaped(schema=schema)).sampling.json_schema) == schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "code"),
+    [
+        (None, "missing_parameter"),
+        ([], "invalid_value"),
+        ("{}", "invalid_value"),
+        ({"description": "x" * 70_000}, "invalid_value"),
+    ],
+)
+def test_a_schema_that_is_none(schema, code):
+    assert refused(response_format=shaped(schema=schema)) == ("response_format.json_schema.schema", code)
+    assert refused(response_format={"type": "json_schema"})[1] == "missing_parameter"
+
+
+def test_a_schema_that_is_nested_too_deeply_is_refused_by_name():
+    deep = b'{"items":' * 600 + b"{}" + b"}" * 600
+    said = orjson.dumps({"model": "m", "messages": HELLO})[:-1]
+    body = said + b',"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":' + deep + b"}}}"
+    assert refused(body) == ("response_format.json_schema.schema", "invalid_value")
 
 
 def test_what_nobody_knows_is_refused():
