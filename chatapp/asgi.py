@@ -3,6 +3,7 @@
 Wiring only.
 """
 
+import gc
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatapp.settings.production")
@@ -24,3 +25,6 @@ application = ProtocolTypeRouter(
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )
+
+gc.collect()
+gc.freeze()  # what was loaded stays: to look at it again would hold every stream for a quarter of a second

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import signal
@@ -17,15 +16,16 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import IO, Any
 
 from channels.layers import get_channel_layer
-from channels.routing import get_default_application
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from accounts.scoping import all_tenants
+from chatapp.common.model_status import model_json
 from chatapp.common.transport import install_transport, socket_key, socket_path
 from chatapp.generation.models import Generation
 from chatapp.generation.sweeping import sweep_generations
@@ -33,11 +33,11 @@ from inference.messages import WorkerReport
 from inference.transport import MemoryTransport, serve_local
 from inference.transport.journal import Journal
 
+from .children import Child, start_child, stop_children
 from .engine_options import EngineOptions
+from .servers import run_daphne, run_uvicorn
 
-WORKER = "embedded"
 CELERY_THREADS = "8"  # a title waits in its thread for the model; the sweep must find another one
-STOP_SECONDS = 2.5  # for Celery to finish; the whole stop is promised within five
 WATCH_SECONDS = 1.0
 HEARTBEAT_SECONDS = 30.0  # longer than a child needs to load torch on a busy machine, before its first word
 
@@ -81,21 +81,27 @@ class Embedded:
     def __init__(self, *, host: str, port: int, server: str, engine: EngineOptions, say: Say) -> None:
         self._host, self._port, self._server, self._engine, self._say = host, port, server, engine, say
         self._transport = MemoryTransport(
-            heartbeat=HEARTBEAT_SECONDS, journal=Journal(settings.VAR_DIR / "run" / "journal")
+            lease=engine.lease_seconds,
+            heartbeat=HEARTBEAT_SECONDS,
+            journal=Journal(settings.VAR_DIR / "run" / "journal"),
         )
         self._stopped = threading.Event()
+        self._close_socket: Callable[[], None] = lambda: None
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM. Every child has ended when this returns."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end as KeyboardInterrupt
         os.umask(0o077)  # conversations are for whoever runs this, not for the machine's other users
         install_transport(self._transport)
-        self._report("starting", "Starting")
+        workers = self._engine.worker_names()
+        for worker in workers:
+            self._report(worker, "starting", "Starting")
         self._recover()
-        self._children = [
-            Child("Background work", start_celery),
-            Child("The engine", self._start_engine, self._bury_engine),
-        ]
+        self._children = [Child("Background work", start_celery)]
+        for number, worker in enumerate(workers):
+            name = "The engine" if len(workers) == 1 else f"The engine of {worker}"
+            start, ended = partial(self._start_engine, worker, number), partial(self._bury_engine, worker)
+            self._children.append(Child(name, start, ended))
         threading.Thread(target=self._tell_progress, name="progress", daemon=True).start()
         threading.Thread(target=self._watch_children, name="watch", daemon=True).start()
         try:
@@ -106,10 +112,13 @@ class Embedded:
             self._say("Stopping")
             self._stopped.set()
             stop_children([child.process for child in self._children])
+            self._close_socket()
 
     def _recover(self) -> None:
-        """What a killed process left: written answers are saved, waiting ones are queued again."""
+        """What a killed process left: written answers are saved, waiting ones queued again, for the model there is."""
         with all_tenants():
+            waiting = Generation.objects.unfinished().filter(state=Generation.State.QUEUED)
+            waiting.exclude(model=self._engine.model).update(model="")
             found = sweep_generations(grace=timedelta(0))
             open_ones = set(map(str, Generation.objects.unfinished().values_list("pk", flat=True)))
         for generation in self._transport.unreleased() - open_ones:
@@ -123,18 +132,18 @@ class Embedded:
         def hint(group: str, message: dict[str, Any]) -> None:
             asyncio.run_coroutine_threadsafe(get_channel_layer().group_send(group, message), loop)
 
-        serve_local(socket_path(), socket_key(), self._transport, hint)
+        self._close_socket = serve_local(socket_path(), socket_key(), self._transport, hint)
 
-    def _start_engine(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "inference.worker", "--socket", str(socket_path()), "--name", WORKER]
+    def _start_engine(self, worker: str, number: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "inference.worker", "--socket", str(socket_path()), "--name", worker]
         command += ["--grace", "0"]  # unfinished answers are found again at the next start
         environment = os.environ | {"CHATAPP_TRANSPORT_KEY": socket_key().hex()}
-        return start_child([*command, *self._engine.arguments()], environment)
+        return start_child([*command, *self._engine.arguments()], environment | self._engine.environment(number))
 
-    def _bury_engine(self) -> None:
-        """Its answers need not wait for a lease to end: the next engine goes on with them."""
-        self._transport.bury(WORKER)
-        self._report("starting", "Starting again")
+    def _bury_engine(self, worker: str) -> None:
+        """Its answers need not wait for a lease to end: another engine, or the next one, goes on with them."""
+        self._transport.bury(worker)
+        self._report(worker, "starting", "Starting again")
 
     def _watch_children(self) -> None:
         """What has died is started again; the pause keeps a broken one from spinning."""
@@ -145,24 +154,22 @@ class Embedded:
                     child.ended()
                     child.process = child.start()
 
-    def _report(self, state: Any, detail: str) -> None:
-        report = WorkerReport(WORKER, state, self._engine.model, demo=self._engine.demo, detail=detail, at=time.time())
-        self._transport.renew(WORKER, report)
+    def _report(self, worker: str, state: Any, detail: str) -> None:
+        report = WorkerReport(worker, state, self._engine.model, demo=self._engine.demo, detail=detail, at=time.time())
+        self._transport.renew(worker, report)
 
     def _tell_progress(self) -> None:
-        """Say what the engine does, a line for every change, until it is ready or has failed."""
+        """Say what the engine that is furthest does, a line for every change, until it is ready or all have failed."""
         said = ""
         while not self._stopped.wait(0.2):
-            report = next(iter(self._transport.stats().workers), None)
-            if report is None:
-                continue
-            if report.state == "ready":
+            model = model_json(self._transport.stats())
+            if model["state"] == "ready":
                 self._say(f"Ready at {self._url()} ({self._engine.label}). Stop with Ctrl-C.")
                 return
-            if report.state == "failed":
-                self._say(f"No model: {report.detail}\nThe pages are up at {self._url()}, without answers.")
+            if model["state"] == "failed":
+                self._say(f"No model: {model['detail']}\nThe pages are up at {self._url()}, without answers.")
                 return
-            line = f"{report.detail} {report.progress:.0%}" if report.progress else report.detail
+            line = f"{model['detail']} {model['progress']:.0%}" if model["progress"] else model["detail"]
             if line != said:
                 self._say(line)
                 said = line
@@ -170,48 +177,6 @@ class Embedded:
     def _url(self) -> str:
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)  # noqa: S104
         return f"http://{shown}:{self._port}"
-
-
-def run_uvicorn(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLoop], None]) -> None:
-    import uvicorn
-    import uvloop
-
-    config = uvicorn.Config(
-        "chatapp.asgi:application",
-        host=host,
-        port=port,
-        log_config=None,
-        log_level="warning",
-        ws_max_size=4 * settings.CHATAPP_MAX_MESSAGE_CHARACTERS + 10_000,  # a character takes at most 4 bytes
-        ws_per_message_deflate=False,  # frames of a few words grow by it, and cost more than they save
-        timeout_graceful_shutdown=1,
-    )
-
-    async def serve() -> None:
-        on_loop(asyncio.get_running_loop())
-        await uvicorn.Server(config).serve()
-
-    loop = uvloop.new_event_loop()
-    asyncio.set_event_loop(loop)
-    loop.run_until_complete(serve())
-
-
-def run_daphne(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLoop], None]) -> None:
-    from daphne.endpoints import build_endpoint_description_strings
-    from daphne.server import Server, twisted_loop
-
-    on_loop(twisted_loop)
-    Server(get_default_application(), endpoints=build_endpoint_description_strings(host=host, port=port)).run()
-
-
-class Child:
-    """A process of ours, how to start it again, and what to do when it has ended."""
-
-    def __init__(
-        self, name: str, start: Callable[[], subprocess.Popen[bytes]], ended: Callable[[], None] = lambda: None
-    ) -> None:
-        self.name, self.start, self.ended = name, start, ended
-        self.process = start()
 
 
 def start_celery() -> subprocess.Popen[bytes]:
@@ -224,38 +189,3 @@ def start_celery() -> subprocess.Popen[bytes]:
     # The queue is a folder of ours, so Celery's warning about root and messages from strangers says nothing here.
     quiet = "ignore::RuntimeWarning:celery.platforms,ignore:You're running the worker"
     return start_child(command, os.environ | {"PYTHONWARNINGS": quiet})
-
-
-def start_child(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """In a session of its own, so that Ctrl-C reaches it through us; on Linux it ends when we are killed."""
-    return subprocess.Popen(
-        command,
-        env=environment,
-        cwd=settings.BASE_DIR,
-        start_new_session=True,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it only calls prctl
-    )
-
-
-def stop_children(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Ask them to finish what they do; after ``STOP_SECONDS`` end them with every child of their own."""
-    deadline = time.monotonic() + STOP_SECONDS
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # Celery's beat can outlive its parent
-
-
-def _die_with_parent() -> None:
-    """Linux: when the serving process is killed, its child is told to end as well."""
-    if sys.platform == "linux":
-        import ctypes
-
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

@@ -3,7 +3,10 @@
 from urllib.parse import unquote, urlsplit
 
 from .base import *  # noqa: F403
+from .base import INSTALLED_APPS as ALL_APPS
 from .base import LOG_LEVEL, env
+
+INSTALLED_APPS = [app for app in ALL_APPS if app != "daphne"]  # for runserver's sake: 22 MB of a web process
 
 SECRET_KEY = env.text("SECRET_KEY")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")

@@ -6,7 +6,7 @@ import os
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from chatapp.ops.engine_options import EngineOptions
 from chatapp.ops.serving import Embedded, lock_data, prepare, require_free
@@ -22,8 +22,14 @@ class Command(BaseCommand):
         parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
         parser.add_argument("--model", default="", help="demo, a local folder or a model hub name (CHATAPP_MODEL)")
 
+        workers = env.integer("CHATAPP_WORKERS", 1, low=1, high=64)
+        parser.add_argument("--workers", type=int, default=workers, help="engines beside the web (CHATAPP_WORKERS)")
+
     def handle(self, *args: Any, **options: Any) -> None:
-        engine = EngineOptions.from_environment(options["model"])
+        try:
+            engine = EngineOptions.from_environment(options["model"], options["workers"])
+        except ValueError as error:
+            raise CommandError(str(error)) from None
         require_free(options["host"], options["port"])
         lock = lock_data()
         prepare(self._say)

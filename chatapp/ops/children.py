@@ -1,0 +1,60 @@
+"""Processes that the serving process starts, watches and ends: none of them outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+
+STOP_SECONDS = 2.5  # for Celery to finish; the whole stop is promised within five
+
+
+class Child:
+    """A process of ours, how to start it again, and what to do when it has ended."""
+
+    def __init__(
+        self, name: str, start: Callable[[], subprocess.Popen[bytes]], ended: Callable[[], None] = lambda: None
+    ) -> None:
+        self.name, self.start, self.ended = name, start, ended
+        self.process = start()
+
+
+def start_child(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """In a session of its own, so that Ctrl-C reaches it through us; on Linux it ends when we are killed."""
+    return subprocess.Popen(
+        command,
+        env=environment,
+        cwd=settings.BASE_DIR,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it only calls prctl
+    )
+
+
+def stop_children(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Ask them to finish what they do; after ``STOP_SECONDS`` end them with every child of their own."""
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # Celery's beat can outlive its parent
+
+
+def _die_with_parent() -> None:
+    """Linux: when the serving process is killed, its child is told to end as well."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
