@@ -13,7 +13,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.services import free_port
+from scripts.programs import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 120.0

@@ -37,7 +37,9 @@ test("a duration has one unit", () => {
 });
 
 test("an answer that ended early says what happens next", () => {
-  const line = (state, canContinue, error = null) => phrases.endingLine({ state, canContinue, error });
+  const line = (state, canContinue, error = null, text = "Once") => phrases.endingLine({ state, canContinue, error, text });
+  assert.equal(line("stopped", true, null, ""), "You cancelled this before it began.");
+  assert.match(line("interrupted", true, null, ""), /Ask again puts it in line once more\.$/);
   assert.equal(line("done", false), "");
   assert.equal(line("done", true), "This answer reached its longest length.");
   assert.equal(line("stopped", true), "You stopped this answer.");

@@ -1,16 +1,16 @@
 import { Controller } from "vendor/stimulus";
 import { fit } from "models/dom";
-import { obstacle, tooLong } from "models/phrases";
-import { codePoints } from "models/stream";
+import { Gate } from "models/gate";
 
 const SIZES_ITSELF = CSS.supports("field-sizing", "content"); // else measured here, which costs a layout
 
-/** The message box: Enter sends, Shift+Enter breaks the line, Send becomes Stop while an answer is written. */
+/** The message box: Enter sends, Shift+Enter breaks the line; while an answer is written, Stop takes the place of Send. */
 export default class extends Controller {
-  static targets = ["input", "send", "stop", "hint", "model"];
+  static targets = ["input", "send", "hint", "model"];
+  gate = new Gate({ limit: Infinity });
 
   ready({ detail: { page, drafts } }) {
-    this.limit = page.limits.characters;
+    this.gate.limit = page.limits.characters;
     this.drafts = drafts;
     this.conversation = page.conversation?.id ?? null;
     if (!this.inputTarget.value) this.inputTarget.value = drafts.pending?.text ?? drafts.read(this.conversation);
@@ -30,21 +30,11 @@ export default class extends Controller {
 
   submit(event) {
     event.preventDefault();
-    const words = this.#obstacle();
+    const words = this.gate.obstacle(this.inputTarget.value);
     if (words) return void (this.hintTarget.textContent = words);
     this.#sending(true);
     const model = this.hasModelTarget ? this.modelTarget.value : null;
     this.dispatch("send", { detail: { text: this.inputTarget.value, model } });
-  }
-
-  stop() {
-    this.dispatch("stop");
-    this.inputTarget.focus();
-  }
-
-  escape(event) {
-    const overlay = document.querySelector("dialog[open], :popover-open");
-    if (!this.stopTarget.hidden && !overlay && !event.defaultPrevented) this.stop();
   }
 
   /** A suggestion was chosen. */
@@ -55,8 +45,7 @@ export default class extends Controller {
   }
 
   answering({ detail: { answering } }) {
-    this.busy = answering;
-    this.stopTarget.hidden = !answering;
+    this.gate.answering = answering;
     this.sendTarget.hidden = answering;
     this.#draw();
   }
@@ -91,27 +80,21 @@ export default class extends Controller {
     this.inputTarget.focus();
   }
 
-  #obstacle() {
-    const { value: text } = this.inputTarget;
-    const refused = Math.max(0, (this.heldUntil ?? 0) - Date.now()) / 1000;
-    return obstacle({ text, length: codePoints(text), limit: this.limit, sending: this.waiting, answering: this.busy, refused });
-  }
-
   #hold(milliseconds) {
     clearTimeout(this.held);
-    this.heldUntil = Date.now() + milliseconds;
+    this.gate.hold(milliseconds);
     this.held = setTimeout(() => this.#draw(), milliseconds);
     this.#draw();
   }
 
   #sending(sending) {
-    this.waiting = sending;
+    this.gate.sending = sending;
     this.sendTarget.ariaBusy = sending;
   }
 
   #draw() {
-    this.sendTarget.ariaDisabled = Boolean(this.#obstacle());
-    this.hintTarget.textContent = tooLong(codePoints(this.inputTarget.value), this.limit);
+    this.sendTarget.ariaDisabled = Boolean(this.gate.obstacle(this.inputTarget.value));
+    this.hintTarget.textContent = this.gate.warning(this.inputTarget.value);
     if (!SIZES_ITSELF) fit(this.inputTarget);
   }
 }

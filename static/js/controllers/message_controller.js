@@ -72,6 +72,8 @@ export default class extends Controller {
     this.endingTarget.hidden = !ending;
     this.endingWordsTarget.textContent = ending;
     this.goOnTarget.hidden = !message.canContinue;
+    this.goOnTarget.lastElementChild.textContent = message.text === "" ? "Ask again" : "Continue";
+    this.element.toggleAttribute("data-wordless", message.text === "");
     this.madeTarget.textContent = [this.element.modelLabel, message.outputTokens && tokens(message.outputTokens)].filter(Boolean).join(" · ");
   }
 

@@ -56,10 +56,11 @@ export function duration(seconds) {
 }
 
 /** What an answer that ended early says, and what happens next. Empty for one that is done. */
-export function endingLine({ state, canContinue, error }) {
-  const next = canContinue ? "Continue goes on after its last word." : "Regenerate writes a new one.";
+export function endingLine({ state, canContinue, error, text }) {
+  const again = text === "" ? "Ask again puts it in line once more." : "Continue goes on after its last word.";
+  const next = canContinue ? again : "Regenerate writes a new one.";
   return {
-    stopped: "You stopped this answer.",
+    stopped: text === "" ? "You cancelled this before it began." : "You stopped this answer.",
     interrupted: `The server restarted while this was being written. ${next}`,
     failed: `${error?.message ?? "The answer failed."} ${next}`,
   }[state] ?? (canContinue ? "This answer reached its longest length." : "");
