@@ -1,99 +1,27 @@
 """The product as many processes on one machine: ``python -m scripts.cluster``, behind ``make cluster``.
 
-PostgreSQL, Redis, two web processes behind nginx, two inference workers and Celery, on the settings of production. Each
-is a ``Program`` that can be stopped, killed and started again by itself; ``tests/faults`` does that.
+PostgreSQL, Redis, two web processes behind nginx, two inference workers, Celery and its beat, on the settings of
+production. Each is a ``Program`` that can be stopped, killed and started again by itself; ``tests/faults`` does that.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts.programs import ROOT, Program, free_port, postgresql_programs, wait_for_port
+
 DEMO_MODEL = ROOT / "inference" / "demo" / "model"
 START_SECONDS = 60.0
-STOP_SECONDS = 15.0
 WATCH_SECONDS = 1.0
-
-
-@dataclass
-class Program:
-    """A command, its log in ``folder``, and its process while it runs. ``quit`` stops it in order."""
-
-    name: str
-    command: Sequence[object]
-    folder: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    user: str | None = None
-    quit: signal.Signals = signal.SIGTERM
-    _process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def log(self) -> Path:
-        return self.folder / f"{self.name}.log"
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def status(self) -> int | None:
-        """The exit status, once it has ended."""
-        return None if self._process is None else self._process.poll()
-
-    def start(self) -> None:
-        """In a session of its own: Ctrl-C reaches it through us."""
-        identity: dict[str, Any] = {} if self.user is None else {"user": self.user, "group": self.user}
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(part) for part in self.command],
-                cwd=ROOT if self.user is None else self.folder,
-                env=os.environ | self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **identity,
-            )
-
-    def signal(self, number: int) -> None:
-        if self.running:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """With every process of its own, at once."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait()
-
-    def stop(self, seconds: float = STOP_SECONDS) -> int:
-        """In order, and after ``seconds`` at once. Returns the exit status."""
-        assert self._process is not None
-        self.signal(signal.SIGCONT)
-        self.signal(self.quit)
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        return self._process.returncode
 
 
 class Cluster:
@@ -110,7 +38,7 @@ class Cluster:
         self.postgresql, self.redis = self._make_postgresql(), self._make_redis()
         self.webs = [self._make_web(f"web-{number}") for number in (1, 2)]
         self.workers = [self.make_worker(f"worker-{number + 1}") for number in range(workers)]
-        self.celery = self._make_celery()
+        self.celery, self.beat = self._make_celery(), self._make_beat()
         self.proxy = [] if port is None else [self._make_nginx(port)]
 
     @property
@@ -126,14 +54,14 @@ class Cluster:
 
     def programs(self) -> list[Program]:
         """In the order of their start."""
-        return [self.postgresql, self.redis, *self.webs, *self.workers, self.celery, *self.proxy]
+        return [self.postgresql, self.redis, *self.webs, *self.workers, self.celery, self.beat, *self.proxy]
 
     def start(self) -> None:
         self._start_postgresql()
         self.redis.start()
         self._manage("migrate", "--verbosity", "0", "--no-input")
         self._manage("collectstatic", "--verbosity", "0", "--no-input")
-        for program in [*self.webs, *self.workers, self.celery, *self.proxy]:
+        for program in [*self.webs, *self.workers, self.celery, self.beat, *self.proxy]:
             program.start()
         for web in self.webs:
             wait_for_port(self._ports[web.name])
@@ -177,7 +105,8 @@ class Cluster:
     def _make_web(self, name: str) -> Program:
         command = [sys.executable, "-m", "uvicorn", "chatapp.asgi:application", "--host", "127.0.0.1"]
         command += ["--port", str(self._ports[name]), "--log-level", "warning", "--ws-per-message-deflate", "false"]
-        command += ["--ws-max-size", "200000", "--timeout-graceful-shutdown", "5"]
+        command += ["--ws", "chatapp.ops.web_sockets:WebSockets", "--ws-max-size", "200000"]
+        command += ["--timeout-graceful-shutdown", "5"]
         return Program(name, command, self.folder, self._environment)
 
     def make_worker(self, name: str, *arguments: str) -> Program:
@@ -190,9 +119,15 @@ class Cluster:
         return Program(name, [*command, *arguments], self.folder)
 
     def _make_celery(self) -> Program:
-        command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--beat", "--pool", "threads"]
-        command += ["--concurrency", "8", "--schedule", str(self.folder / "celery-schedule"), "--loglevel", "WARNING"]
+        command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--pool", "threads"]
+        command += ["--concurrency", "8", "--loglevel", "WARNING"]
+        command += ["--without-gossip", "--without-mingle"]  # with them a lost connection to Redis ends it for good
         return Program("celery", command, self.folder, self._environment)
+
+    def _make_beat(self) -> Program:
+        command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "beat", "--loglevel", "WARNING"]
+        command += ["--schedule", str(self.folder / "celery-schedule"), "--pidfile", ""]
+        return Program("beat", command, self.folder, self._environment)
 
     def _make_nginx(self, port: int) -> Program:
         servers = "".join(f"        server 127.0.0.1:{self._ports[web.name]} max_fails=1;\n" for web in self.webs)
@@ -214,8 +149,7 @@ class Cluster:
             command = [postgresql_programs() / "initdb", "-D", data, "-U", "chatapp", "--auth=trust", "-E", "UTF8"]
             made = Program("initdb", command, self.folder, {}, self.postgresql.user)
             made.start()
-            assert made._process is not None
-            if made._process.wait(START_SECONDS) != 0:
+            if made.wait(START_SECONDS) != 0:
                 raise RuntimeError(f"initdb failed; see {made.log}")
         self.postgresql.start()
         self.wait_for_postgresql()
@@ -243,38 +177,11 @@ class Cluster:
         subprocess.run(command, cwd=ROOT, env=os.environ | self._environment, check=True)
 
 
-def postgresql_programs() -> Path:
-    """The folder of the newest PostgreSQL that Debian has installed, or of the one on the path."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[4]))
-    on_path = shutil.which("pg_ctl")
-    if not found and on_path is None:
-        raise RuntimeError("PostgreSQL is not installed: `make services` installs it.")
-    return found[-1].parent if found else Path(str(on_path)).parent
-
-
 def read_or_make_secret(path: Path) -> str:
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(50))
     return path.read_text()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 def watch(cluster: Cluster) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from inference.messages import Ended, Job, Started, Text
+from inference.messages import Choice, Ended, Job, Started, Text
 from inference.transport import MemoryTransport
 
 
@@ -40,10 +40,10 @@ class HandWorker:
             ),
         )
 
-    def write(self, job: Job, *pieces: str) -> None:
+    def write(self, job: Job, *pieces: str, choices: tuple[Choice, ...] = ()) -> None:
         for piece in pieces:
             self._tokens[job.id] += 1
-            self._publish(job, Text(self._next(job), piece, (self._tokens[job.id],)))
+            self._publish(job, Text(self._next(job), piece, (self._tokens[job.id],), choices=choices))
 
     def end(self, job: Job, reason: str = "stop", **fields) -> None:
         event = Ended(self._next(job), reason, self._tokens[job.id], prefill_seconds=0.01, decode_seconds=0.5, **fields)

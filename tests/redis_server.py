@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from typing import Any
 
-from tests.services import free_port, wait_for_port
+from scripts.programs import free_port, wait_for_port
 
 
 class RedisServer:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-START_SECONDS = 30.0
+from scripts.programs import free_port, postgresql_programs, wait_for_port
 
 
 @pytest.hookimpl(wrapper=True)
@@ -34,7 +32,7 @@ def pytest_load_initial_conftests() -> Iterator[None]:
 
 def start_postgresql() -> str:
     """A fresh cluster without durability. Returns its address; it ends with this process."""
-    programs, port = _postgresql_programs(), free_port()
+    programs, port = postgresql_programs(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="chatapp-postgresql-"))
     as_user = []
     if os.geteuid() == 0:
@@ -61,35 +59,8 @@ def start_redis() -> str:
     return f"redis://127.0.0.1:{port}/0"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _postgresql_programs() -> Path:
-    """The folder of the newest PostgreSQL that Debian has installed, or of the one on the path."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[4]))
-    on_path = shutil.which("pg_ctl")
-    if not found and on_path is None:
-        raise RuntimeError("PostgreSQL is not installed: `make services` installs it, or `apt-get install postgresql`.")
-    return found[-1].parent if found else Path(str(on_path)).parent
-
-
 def _run(folder: Path, *command: object) -> None:
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL, cwd=folder)
-
-
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 def _at_end(stop: object, folder: Path) -> None:

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import redis
 
-from inference.messages import decode_event
+from inference.encoding import decode_event
 from scripts.cluster import Cluster, Program
 from tests.fake_upstream import FakeUpstream
 from tests.faults.tabs import Tab
@@ -59,10 +59,14 @@ def cluster(running: Cluster, upstream: FakeUpstream) -> Cluster:
         if not program.running:
             program.start()
     running.wait_for_postgresql()
-    for web in running.webs:
-        wait_until(lambda web=web: is_ready(running.url(web)), 60, f"{web.name} ready; see {web.log}")
-    wait_until(lambda: len(workers_of(running)) >= len(running.workers), 30, "every worker")
+    wait_until_well(running)
     return running
+
+
+def wait_until_well(cluster: Cluster) -> None:
+    for web in cluster.webs:
+        wait_until(lambda web=web: is_ready(cluster.url(web)), 60, f"{web.name} ready; see {web.log}")
+    wait_until(lambda: len(workers_of(cluster)) >= len(cluster.workers), 30, "every worker")
 
 
 @pytest.fixture
@@ -113,6 +117,12 @@ def log_numbers(cluster: Cluster) -> dict[str, list[int]]:
 def query(cluster: Cluster, sql: str, *values: object) -> list[tuple]:
     with psycopg.connect(cluster.database_url) as connection:
         return connection.execute(sql, values).fetchall()
+
+
+def execute(cluster: Cluster, sql: str, *values: object) -> None:
+    """Change the product's database as an admin would."""
+    with psycopg.connect(cluster.database_url) as connection:
+        connection.execute(sql, values)
 
 
 def holder(cluster: Cluster, tab: Tab) -> Program:

@@ -1,8 +1,12 @@
-"""People at a cluster, from outside: sign up, ask, read by sequence number, come back elsewhere."""
+"""People at a cluster, from outside: sign up, ask, read by sequence number, come back elsewhere.
+
+Like the page, a tab that was cut sends again what nobody has accepted, with the same key.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import uuid
@@ -25,6 +29,7 @@ class Tab:
         self.names: dict[str, str] = {}
         self.text, self.seq, self.state, self.reconnects, self.resyncs = "", 0, "", 0, 0
         self.error: dict[str, Any] | None = None
+        self._asked: dict[str, Any] = {}
 
     async def sign_up(self) -> Tab:
         url = self._urls[0]
@@ -56,7 +61,8 @@ class Tab:
     async def ask(self, text: str = "Go on.") -> None:
         """Returns once it is accepted; ``error`` says why when it is refused."""
         self.names, self.text, self.seq, self.state, self.error = {}, "", 0, "queued", None
-        await self._send({"type": "send", "ref": 1, "key": str(uuid.uuid4()), "text": text})
+        self._asked = {"type": "send", "ref": 1, "key": str(uuid.uuid4()), "text": text}
+        await self._send(self._asked)
         while not self.names and self.error is None:
             await self.step()
 
@@ -72,7 +78,10 @@ class Tab:
     async def step(self) -> None:
         """One frame, whatever it takes."""
         assert self._socket is not None
-        message = await self._socket.receive(timeout=SILENCE_SECONDS)
+        try:
+            message = await self._socket.receive(timeout=SILENCE_SECONDS)
+        except aiohttp.ClientConnectionError:  # the answer to a ping found it cut
+            return await self.come_back()
         if message.type == aiohttp.WSMsgType.TEXT:
             self._take(json.loads(message.data))
         else:
@@ -83,13 +92,39 @@ class Tab:
         await self.connect()
         if self.names and self.state in ("queued", "streaming"):
             await self._send({"type": "subscribe", "ref": 2, **self.names, "after_seq": self.seq})
+        elif self._asked and not self.names:
+            await self._send(self._asked)
+
+    async def read_along(self, tab: Tab) -> Tab:
+        """As the same person, read the answer that ``tab`` reads, from its beginning. In a session of our own."""
+        self._slug, self.names, self.state = tab._slug, tab.names, "queued"
+        self._session.cookie_jar.update_cookies({cookie.key: cookie.value for cookie in tab._session.cookie_jar})
+        await self.connect()
+        await self.ask_again(1)
+        return self
+
+    async def ask_again(self, times: int) -> None:
+        """For the whole answer, each time from its beginning."""
+        for _ in range(times):
+            await self._send({"type": "subscribe", "ref": 3, **self.names, "after_seq": 0})
+            await asyncio.sleep(0.01)  # an earlier request is dropped for a later one, if it has not been answered yet
+
+    def stop_reading(self) -> None:
+        """As a laptop does whose lid is closed: the connection stays, and what comes stays in the kernel's buffers."""
+        assert self._socket is not None
+        connection = self._socket._response.connection
+        assert connection is not None
+        assert connection.transport is not None
+        connection.transport.pause_reading()
 
     async def close(self) -> None:
         await self._session.close()
 
     async def _send(self, frame: dict[str, Any]) -> None:
+        """What a connection that has just been cut does not take, ``come_back`` sends."""
         assert self._socket is not None
-        await self._socket.send_json(frame)
+        with contextlib.suppress(aiohttp.ClientConnectionError):
+            await self._socket.send_json(frame)
 
     def _take(self, frame: dict[str, Any]) -> None:
         if frame["type"] == "accepted":

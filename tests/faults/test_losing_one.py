@@ -32,7 +32,6 @@ async def test_a_web_process_is_killed_and_its_readers_go_on_at_the_other(cluste
     assert [(tab.state, tab.reconnects >= 1) for tab in tabs] == [("done", True)] * 3
 
 
-@pytest.mark.long  # a title that waited in the emptied Redis is not always back in line within 30 s: open
 async def test_redis_comes_back_empty_and_is_told_again(cluster, people):
     tabs = await people(3)
     for tab in tabs:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 
 import pytest
 
 from tests.fake_upstream import Fault, words
-from tests.faults.conftest import LENGTH, holder
+from tests.faults.conftest import LENGTH, holder, query, wait_until, wait_until_well
+from tests.faults.tabs import Tab
 
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -52,15 +54,74 @@ async def test_an_answer_that_ends_two_workers_fails_and_the_next_one_is_written
     assert await other.read() == words(LENGTH)
 
 
-async def test_redis_stands_still_for_twelve_seconds(cluster, people):
+@pytest.mark.parametrize("seconds", [12, 60])
+async def test_redis_stands_still(cluster, people, seconds):
     tabs = await people(2)
     for tab in tabs:
         await tab.ask()
     await asyncio.gather(*(tab.read(until=tab.has(10)) for tab in tabs))
     cluster.redis.signal(signal.SIGSTOP)
-    await asyncio.sleep(12)
+    await asyncio.sleep(seconds)
     cluster.redis.signal(signal.SIGCONT)
     assert await asyncio.gather(*(tab.read() for tab in tabs)) == [words(LENGTH)] * 2
+
+
+async def test_redis_is_away_for_a_minute_and_comes_back_empty(cluster, people, upstream):
+    upstream.length = 3 * LENGTH
+    tabs = await people(2)
+    for tab in tabs:
+        await tab.ask()
+    await asyncio.gather(*(tab.read(until=tab.has(10)) for tab in tabs))
+    cluster.redis.kill()
+    await asyncio.sleep(60)
+    cluster.redis.start()
+    assert await asyncio.gather(*(tab.read() for tab in tabs)) == [words(3 * LENGTH)] * 2
+
+
+async def test_what_waited_in_a_redis_that_comes_back_empty_is_written_within_fifteen_seconds(cluster, people):
+    tabs = await people(2)
+    for worker in cluster.workers:
+        worker.signal(signal.SIGSTOP)  # so that everything waits, the titles too
+    for tab in tabs:
+        await tab.ask()
+    waiting = "SELECT kind FROM generation_generation WHERE finished_at IS NULL ORDER BY kind"
+    expected = [("answer",)] * 2 + [("title",)] * 2
+    await asyncio.to_thread(wait_until, lambda: query(cluster, waiting) == expected, 10, "what waits")
+    cluster.redis.kill()
+    cluster.redis.start()
+    began = time.monotonic()
+    for worker in cluster.workers:
+        worker.signal(signal.SIGCONT)
+    await asyncio.gather(*(tab.read(until=tab.has(1)) for tab in tabs))
+    assert time.monotonic() - began < 15 + 2
+    assert await asyncio.gather(*(tab.read() for tab in tabs)) == [words(LENGTH)] * 2
+
+
+async def test_every_process_is_replaced_in_turn_and_no_answer_is_lost(cluster, people):
+    """What a rolling deployment does, under people who ask one thing after another."""
+    tabs, over = await people(5), asyncio.Event()
+    talks = [asyncio.create_task(talk(tab, over)) for tab in tabs]
+    for program in (*cluster.webs, *cluster.workers, cluster.celery, cluster.beat):
+        program.signal(signal.SIGTERM)
+        await asyncio.to_thread(wait_until, lambda program=program: not program.running, 40, f"{program.name}'s end")
+        assert program.status in (0, -signal.SIGTERM), program.log.read_text()
+        program.start()
+        await asyncio.to_thread(wait_until_well, cluster)
+    over.set()
+    assert min(await asyncio.gather(*talks)) >= 3
+
+
+async def talk(tab: Tab, over: asyncio.Event) -> int:
+    """Ask and read to the end until it is ``over``; how many answers there were."""
+    count = 0
+    while not over.is_set():
+        await tab.ask()
+        assert tab.error is None
+        assert await tab.read() == words(LENGTH)
+        assert tab.state == "done"
+        count += 1
+        await asyncio.sleep(4)  # a plan's rate
+    return count
 
 
 async def test_postgresql_is_restarted_at_once(cluster, people):
