@@ -11,6 +11,8 @@ FIRST_CHUNK = 64  # tokens of a prompt while nobody knows what they take
 LONGEST = 4.0  # seconds of a step that computes prompts alone: well within what a worker's link takes for a hang
 STRETCH = 1.75  # a step with a prompt's chunk may take so much longer than one of decodes alone
 SMALLEST_CHUNK, SMALLEST_SHARE = 8, 64  # a prompt always moves on by so many tokens, or this part of the budget
+YOUNG = 4  # tokens of an answer that nobody is reading in step yet
+LONGEST_BESIDE_YOUNG = 0.25  # seconds of a step that computes prompts beside answers of which most are young
 REMEASURE = 32  # steps with a chunk between two without one, by which decodes alone are measured
 MEMORY = 0.8  # weight of what was known in each new average
 
@@ -31,10 +33,16 @@ class Pacer:
         self._seconds = self._tokens = 0.0  # of prefill so far, with older steps counting less
         self._since_alone = 0
 
-    def limit(self, num_decodes: int) -> int:
-        """Most prefill tokens of the next step. 0: let the decodes go alone, so that they can be measured."""
+    def limit(self, num_decodes: int, num_young: int = 0) -> int:
+        """Most prefill tokens of the next step. 0: let the decodes go alone, so that they can be measured.
+
+        ``num_young``: decodes of answers with no more than ``YOUNG`` tokens. Where they are most, many came at once,
+        and those whose prompts are read give the others a moment.
+        """
         if num_decodes == 0:
             return min(self._most, self._affordable(LONGEST) if self._seconds else FIRST_CHUNK)
+        if 2 * num_young > num_decodes and self._seconds:
+            return self._affordable(LONGEST_BESIDE_YOUNG)
         alone = self._alone.get(num_decodes.bit_length())
         if alone is None or self._since_alone >= REMEASURE:
             return 0

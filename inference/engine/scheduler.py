@@ -40,13 +40,8 @@ class Scheduler:
         self._remove(seq)
         self.blocks.release(seq)
 
-    def drop(self, seq: Sequence, num_valid: int) -> None:
-        """``finish`` one of which a step under way still computes what comes after ``num_valid`` tokens."""
-        self._remove(seq)
-        self.blocks.discard(seq, num_valid)
-
     def fail(self, chunks: list[Chunk]) -> list[int]:
-        """Take out the sequences whose chunks were not computed soundly; returns the free blocks to wipe."""
+        """Take out the sequences whose chunks were not computed soundly, or not yet; returns the free blocks to wipe."""
         suspects: list[int] = []
         for chunk in chunks:
             self._remove(chunk.sequence)
@@ -69,6 +64,10 @@ class Scheduler:
     @property
     def num_decoding(self) -> int:
         return sum(seq.decoding for seq in self.running)
+
+    def num_young(self, most: int) -> int:
+        """Of those, how many have written no more than ``most`` tokens."""
+        return sum(seq.decoding and seq.num_output <= most for seq in self.running)
 
     @property
     def must_preempt(self) -> bool:

@@ -20,7 +20,7 @@ from inference.engine.block_manager import BlockManager
 from inference.engine.config import EngineConfig
 from inference.engine.model_runner import ModelRunner, is_out_of_memory
 from inference.engine.outputs import StepOutput
-from inference.engine.pacing import MemoryLimits, Pacer
+from inference.engine.pacing import YOUNG, MemoryLimits, Pacer
 from inference.engine.sampler import Drawn
 from inference.engine.scheduler import Scheduler
 from inference.engine.sequence import Chunk, Sequence
@@ -83,11 +83,14 @@ class Steps:
         self.scheduler.add(answer.sequence)
 
     def drop(self, answer: Answer) -> None:
-        """Free its blocks at once; a step under way computes it for nobody."""
+        """Free its blocks at once; a step under way computes it for nobody, and what it writes is wiped after it."""
         seq = answer.sequence
-        computing = {chunk.sequence: chunk.start for flight in self._flights for chunk in flight.chunks}
         del self._answers[seq]
-        self.scheduler.drop(seq, num_valid=computing.get(seq, seq.num_computed))
+        under_way = [chunk for flight in self._flights for chunk in flight.chunks if chunk.sequence is seq]
+        if under_way:
+            self.runner.wipe(self.scheduler.fail(under_way))
+        else:
+            self.scheduler.finish(seq)
 
     def step(self) -> list[StepOutput]:
         """See ``LLMEngine.step``."""
@@ -114,7 +117,8 @@ class Steps:
     def _launch(self) -> bool:
         """Start the next step. ``False`` when there is nothing to compute."""
         began = time.perf_counter()
-        chunks = self.scheduler.schedule(self._pacer.limit(self.scheduler.num_decoding))
+        limit = self._pacer.limit(self.scheduler.num_decoding, self.scheduler.num_young(YOUNG))
+        chunks = self.scheduler.schedule(limit)
         if not chunks:
             return False
         self._note_admissions(chunks, began)

@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from inference.engine.pacing import FIRST_CHUNK, LEAST_TOKENS, LONGEST, PATIENCE, REMEASURE, MemoryLimits, Pacer
+from inference.engine.pacing import (
+    FIRST_CHUNK,
+    LEAST_TOKENS,
+    LONGEST,
+    LONGEST_BESIDE_YOUNG,
+    PATIENCE,
+    REMEASURE,
+    YOUNG,
+    MemoryLimits,
+    Pacer,
+)
 from inference.engine.sequence import Chunk
 from inference.link import HANG_SECONDS
 from tests.inference.engine.test_scheduler import make_scheduler, make_sequence
@@ -66,6 +76,38 @@ def test_a_long_prompt_is_read_in_a_few_times_the_time_that_it_takes_by_itself()
     _, hasty = interfere(cpu, None)
     assert max(hasty) > 8 * min(beside), "or there was nothing to pace"
     assert sum(beside) < 4 * sum(hasty)
+
+
+def test_of_many_that_come_at_once_all_prompts_are_read_before_the_answers_get_going() -> None:
+    scheduler, pacer = make_scheduler(num_blocks=16_000, max_num_seqs=40, budget=BUDGET), Pacer(BUDGET)
+    for n in range(32):
+        scheduler.add(make_sequence(f"answer{n}", 100))
+    written = []
+    for _ in range(12):
+        chunks = scheduler.schedule(pacer.limit(scheduler.num_decoding, scheduler.num_young(YOUNG)))
+        pacer.observe(chunks, cpu(chunks))
+        scheduler.advance(chunks)
+        drawing = [chunk.sequence for chunk in chunks if chunk.end == len(chunk.sequence.token_ids)]
+        for sequence in drawing:
+            sequence.token_ids.append(7)
+        written.append(len(drawing))
+    assert written[8] == 32, "64 tokens at first, then 512 a step: 3,200 take eight"
+
+
+@pytest.mark.parametrize("num_young", [0, 1, 8])
+def test_answers_that_are_well_under_way_are_not_held_up_for_a_burst(num_young: int) -> None:
+    pacer = Pacer(BUDGET)
+    pacer.observe(decodes(16), 0.01)
+    pacer.observe([prompt(BUDGET)], 0.1)
+    assert pacer.limit(16, num_young) == pacer.limit(16)
+    assert pacer.limit(16, 9) == BUDGET
+
+
+def test_a_burst_stalls_no_answer_of_a_large_model_for_long() -> None:
+    pacer = Pacer(BUDGET)
+    pacer.observe(decodes(16), 0.1)
+    pacer.observe([prompt(BUDGET)], 2.0)
+    assert pacer.limit(16, 16) == BUDGET // 2 * LONGEST_BESIDE_YOUNG
 
 
 def test_without_decodes_a_prompt_gets_what_is_known_to_be_quick() -> None:
