@@ -9,17 +9,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.e2e.conftest import CHROMIUM, QUIET, answers, ask, wait_for_end
+from tests.e2e.conftest import CHROMIUM, QUIET, answers, ask, sign_up, wait_for_end
+from tests.e2e.crowd import MOST_WAITING, crowd, lift_limits, narrow_product
 from tests.e2e.server import ROOT, Product
 
 FOLDER = ROOT / "docs" / "screenshots"
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 LAST_ANSWER_HAS_BEGUN = "() => [...document.querySelectorAll('[data-role=assistant]')].at(-1).sourceText.length > 60"
+Step = Callable[["Product", Page, "Camera"], None]
 STORY, CODE = "Tell me a long story about a fox", "Write a hello world program in Python"
 
 
@@ -39,7 +41,7 @@ class Camera:
         self._page.set_viewport_size(WIDE)  # type: ignore[arg-type]
 
 
-def door(page: Page, camera: Camera) -> None:
+def door(product: Product, page: Page, camera: Camera) -> None:
     page.goto("/")
     camera.take("landing")
     page.get_by_role("link", name="Sign up").click()
@@ -50,7 +52,7 @@ def door(page: Page, camera: Camera) -> None:
     page.wait_for_url("**/chat/")
 
 
-def chat(page: Page, camera: Camera) -> None:
+def chat(product: Product, page: Page, camera: Camera) -> None:
     camera.take("new-chat")
     ask(page, STORY)
     expect(answers(page).last).to_have_attribute("data-state", "streaming")
@@ -64,7 +66,7 @@ def chat(page: Page, camera: Camera) -> None:
     camera.take("chat")
 
 
-def trouble(page: Page, camera: Camera) -> None:
+def trouble(product: Product, page: Page, camera: Camera) -> None:
     ask(page, STORY)
     page.wait_for_function(
         "() => [...document.querySelectorAll('[data-role=assistant]')].at(-1).sourceText.length > 60"
@@ -81,7 +83,7 @@ def trouble(page: Page, camera: Camera) -> None:
     page.keyboard.press("Escape")
 
 
-def settings(page: Page, camera: Camera) -> None:
+def settings(product: Product, page: Page, camera: Camera) -> None:
     for name, path in (("settings", "/settings/personalization/"), ("usage", "/settings/usage/")):
         page.goto(path)
         camera.take(name)
@@ -98,34 +100,54 @@ def reports(product: Product, page: Page, camera: Camera) -> None:
     camera.take("reports")
 
 
-def admin(product: Product, browser: Browser) -> None:
+def admin(product: Product, page: Page, camera: Camera) -> None:
     """The admin as platform staff see it: the person of the other pictures is made one."""
     product.execute("update accounts_user set is_staff = 1, is_superuser = 1")
-    page = browser.new_context(base_url=product.url).new_page()
-    page.goto("/accounts/login/?next=/admin/accounts/plan/")
-    page.get_by_label("Email").fill("ana@example.com")
-    page.get_by_label("Password").fill("a quiet green kettle")
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_url("**/admin/**")
-    Camera(page).take("admin", narrow=False)
+    page.goto("/admin/accounts/plan/")
+    camera.take("admin", narrow=False)
+
+
+def line(product: Product, page: Page, camera: Camera) -> None:
+    """Waiting one's turn, waiting long, and no room to wait."""
+    lift_limits(product)
+    page.goto("/")
+    sign_up(page)
+    with crowd(product, page, 8):
+        ask(page, STORY)
+        expect(answers(page).last).to_contain_text("in line")
+        camera.take("waiting")
+    with crowd(product, page, MOST_WAITING - 10):
+        page.goto("/")
+        ask(page, STORY)
+        expect(answers(page).last).to_contain_text("All our GPUs are busy")
+        camera.take("busy", themes=("light",))
+    with crowd(product, page, MOST_WAITING + 1):
+        page.goto("/")
+        ask(page, STORY, accepted=False)
+        expect(page.get_by_role("alert").filter(has_text="the line is full")).to_be_visible()
+        camera.take("full")
+
+
+def visit(browser: Browser, product: Product, steps: Sequence[Step]) -> None:
+    """Start the product and let one person take the steps."""
+    product.start()
+    page = browser.new_context(base_url=product.url, viewport=WIDE).new_page()  # type: ignore[arg-type]
+    try:
+        for step in steps:
+            step(product, page, Camera(page))
+    finally:
+        product.stop()
 
 
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        product = Product(Path(folder) / "var")
-        product.start()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        page = browser.new_context(base_url=product.url, viewport=WIDE).new_page()  # type: ignore[arg-type]
-        steps: list[Callable[[Page, Camera], None]] = [door, chat, trouble, settings]
         try:
-            for step in steps:
-                step(page, Camera(page))
-            reports(product, page, Camera(page))
-            admin(product, browser)
+            visit(browser, Product(Path(folder) / "var"), [door, chat, trouble, settings, reports, admin])
+            visit(browser, narrow_product(Path(folder) / "line"), [line])
         finally:
             browser.close()
-            product.stop()
     print(f"{len(list(FOLDER.glob('*.png')))} pictures in {FOLDER.relative_to(ROOT)}")
 
 

@@ -2,73 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from uuid import UUID, uuid4
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.e2e.conftest import answers, ask, eventually, sign_up, wait_for_end
-from tests.e2e.server import ROOT, Product
+from tests.e2e.crowd import MOST_WAITING, crowd, lift_limits, narrow_product
+from tests.e2e.server import Product
 
 pytestmark = pytest.mark.e2e
 
-MOST_WAITING = 160
 PLACE = re.compile(r"You’re (next|\d+(st|nd|rd|th) in line), about \d+ (s|min|h)")
 BUSY = "All our GPUs are busy. Your message is saved; we’ll start it as soon as we can."
 FULL = "All our GPUs are busy and the line is full."
-SUBMIT = """
-from chatapp.common.transport import get_transport
-from inference.messages import ChatMessage, Job, Sampling
-story = (ChatMessage("user", "Tell me a long story about a fox"),)
-longest = Sampling(max_tokens=800, min_tokens=800)
-for number in range({count}):
-    get_transport().submit(Job(f"{name}-{{number}}", "{tenant}", "", story, longest, prompt_tokens=20))
-"""
-CANCEL = """
-from chatapp.common.transport import get_transport
-for number in reversed(range({count})):
-    get_transport().cancel(f"{name}-{{number}}")
-"""
 
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """One that writes a single answer at a time."""
-    environment = {"CHATAPP_SLOTS": "1", "CHATAPP_MOST_WAITING": str(MOST_WAITING)}
-    product = Product(tmp_path_factory.mktemp("line") / "var", environment=environment)
+    product = narrow_product(tmp_path_factory.mktemp("line") / "var")
     product.start()
-    product.execute("update accounts_plan set longest_wait = null, concurrent_answers = 4")
+    lift_limits(product)
     yield product
     product.stop()
-
-
-def tell(product: Product, code: str) -> None:
-    """Run ``code`` in the product's own terms, beside it."""
-    outside = {
-        name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "REDIS_", "DJANGO_"))
-    }
-    environment = outside | {"CHATAPP_VAR": str(product.var)}
-    command = [sys.executable, "manage.py", "shell", "-v0", "-c", code]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
-
-
-@contextlib.contextmanager
-def crowd(product: Product, page: Page, count: int) -> Iterator[None]:
-    """So many long answers, which the person's own workspace has asked for before."""
-    slug = page.url.split("/")[4]
-    ((tenant,),) = product.query("select id from accounts_tenant where slug = ?", slug)
-    chosen = {"count": count, "tenant": UUID(tenant), "name": f"crowd-{uuid4()}"}
-    tell(product, SUBMIT.format(**chosen))
-    try:
-        yield
-    finally:
-        tell(product, CANCEL.format(**chosen))
 
 
 def generation_of(product: Product, answer) -> tuple:
