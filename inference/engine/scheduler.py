@@ -41,7 +41,7 @@ class Scheduler:
         self.blocks.release(seq)
 
     def fail(self, chunks: list[Chunk]) -> list[int]:
-        """Take out the sequences whose chunks were not computed soundly, or not yet; returns the free blocks to wipe."""
+        """Take out the sequences whose chunks were not computed, or not soundly; returns the free blocks to wipe."""
         suspects: list[int] = []
         for chunk in chunks:
             self._remove(chunk.sequence)

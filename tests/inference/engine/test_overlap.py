@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from inference.engine import EngineConfig, LLMEngine, SamplingParams, StructuredOutputsParams
 from tests.inference.engine.driving import Results, drain, greedy, text_of, tokens_of
@@ -168,6 +169,23 @@ def test_a_step_that_fails_takes_nothing_of_an_aborted_answer_into_the_prefix_ca
     engine.abort("stopped")
     engine.add_request("later", PROMPTS[1], greedy(6))
     assert tokens_of(drain(engine)["later"]) == generate(llama, PROMPTS[1], 6)
+
+
+def test_what_a_step_spoils_for_an_aborted_answer_is_wiped_before_another_has_the_blocks(
+    llama: Path, make_engine: Factory, generate: Callable[..., list[int]]
+) -> None:
+    def spoil(module: Any, args: Any, output: Tensor) -> Tensor:
+        return output.masked_fill((args[0] == POISON).unsqueeze(-1), float("nan"))
+
+    engine = make_engine(overlap=True)
+    engine.runner.model.get_input_embeddings().register_forward_hook(spoil)
+    engine.add_request("stopped", [*PROMPTS[0], POISON, *PROMPTS[0]], greedy(6))
+    engine.step()
+    engine.abort("stopped")
+    for number in (0, 2):  # beside the longer one, the shorter is computed over all of its blocks
+        engine.add_request(str(number), PROMPTS[number], greedy(6))
+    results = drain(engine)
+    assert all(tokens_of(results[str(number)]) == generate(llama, PROMPTS[number], 6) for number in (0, 2))
 
 
 def test_overlap_is_the_devices_choice_unless_it_is_said(make_engine: Factory) -> None:
