@@ -21,6 +21,7 @@ from .messages import Choice, Claim, Ended, EndReason, Job, Sampling, Started
 logger = logging.getLogger(__name__)
 
 WARM_UP = "Hello"
+LINE_END = "\n"
 SAME = (  # settings that jobs and the engine call alike
     "temperature",
     "top_p",
@@ -126,9 +127,21 @@ class LocalEngine:
         if unknown <= 0:
             return job, claim.token_ids, 0
         if job.sampling.remembers:
-            token_ids = self._engine.tokenizer.encode(claim.text, add_special_tokens=False, split_special_tokens=True)
+            token_ids = self._encode(claim.text)
             return job, token_ids, claim.tokens - len(token_ids)
         return replace(job, resume_text=job.resume_text + claim.text), (), claim.tokens
+
+    def _encode(self, text: str) -> list[int]:
+        """Tokens of ``text`` and nothing else. Some tokenizers put a space before what they take for a beginning, so
+        it is encoded after a line's end, unless the two then share a token.
+        """
+
+        def encode(text: str) -> list[int]:
+            ids: list[int] = self._engine.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+            return ids
+
+        before, both = encode(LINE_END), encode(LINE_END + text)
+        return both[len(before) :] if both[: len(before)] == before else encode(text)
 
     def _params(self, claim: Claim, prompt_tokens: int, before: int) -> SamplingParams:
         """The job's choices over the model's own; the same seed whoever goes on with the job."""

@@ -71,10 +71,11 @@ class GrammarCompiler:
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:
-        if not self._hf_tokenizer.is_fast:
-            raise InvalidStructure("This model's tokenizer cannot write structured output.")
-        text = self._hf_tokenizer.backend_tokenizer.to_str()
-        return LLTokenizer(text, n_vocab=self._vocab_size, eos_token=sorted(self._end_ids) or None)
+        try:
+            text = self._hf_tokenizer.backend_tokenizer.to_str()
+            return LLTokenizer(text, n_vocab=self._vocab_size, eos_token=sorted(self._end_ids) or None)
+        except (AttributeError, ValueError) as error:  # not of the tokenizers library, or of a kind unknown here
+            raise InvalidStructure("This model's tokenizer cannot write structured output.") from error
 
 
 def _source(wanted: StructuredOutputsParams) -> str:

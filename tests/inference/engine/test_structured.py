@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tokenizers import decoders
 
 from inference.engine import SamplingParams, StructuredOutputsParams
 from inference.errors import InferenceError, InvalidStructure
@@ -138,6 +139,13 @@ def test_what_cannot_be_followed_is_refused_by_its_code(stated: Any, make_engine
     assert refusal.value.code == "invalid_structured_output"
     assert isinstance(refusal.value, InferenceError | ValueError)
     assert not engine.has_unfinished
+
+
+def test_a_tokenizer_that_cannot_be_read_is_refused_by_the_same_code(make_engine: Factory) -> None:
+    engine = make_engine()
+    engine.tokenizer.backend_tokenizer.decoder = decoders.WordPiece()
+    with pytest.raises(InvalidStructure, match="tokenizer"):
+        engine.add_request("r", PROMPT, guided(regex="a"))
 
 
 def test_a_grammar_that_grows_too_costly_fails_its_own_answer_and_spares_the_others(make_engine: Factory) -> None:

@@ -1,0 +1,77 @@
+"""A job begun by another engine, of which only the text is known, goes on in this one's tokens."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from inference.engine import LLMEngine
+from inference.local_engine import LocalEngine
+from inference.messages import ChatMessage, Claim, Job, Sampling
+
+TEMPLATE = "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"enum": ["b", "b c"]}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+
+Factory = Callable[..., LLMEngine]
+
+
+@pytest.fixture
+def spaced(llama: Path, tmp_path: Path) -> Path:
+    """The Llama with a tokenizer that takes every text for the beginning of one, and puts a space there."""
+    bpe = Tokenizer(models.BPE(unk_token="<unk>"))
+    bpe.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    parts = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    bpe.decoder = decoders.Sequence(parts)
+    alphabet = [chr(code) for code in range(32, 127)] + ["\n"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<unk>", "</s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator(['{"a": "b c"} the quick brown fox'] * 50, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=bpe, unk_token="<unk>", eos_token="</s>")
+    fast.chat_template = TEMPLATE
+    folder = shutil.copytree(llama, tmp_path / "model")
+    fast.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder
+
+
+def resumed(engine: LLMEngine, text: str, **sampling: Any) -> tuple[str, str]:
+    """What is written after ``text``, and why it ends."""
+    local, wanted = LocalEngine(engine), Sampling(max_tokens=60, temperature=0.0, **sampling)
+    job = Job("g", "t", "m", (ChatMessage("user", "fox"),), wanted, prompt_tokens=1)
+    local.begin(Claim(job, text=text, tokens=len(text)))
+    written, reason = "", ""
+    while local.busy:
+        for output in local.advance(0.0):
+            written += output.text
+            reason = output.ended.reason if output.ended else reason
+    return written, reason
+
+
+@pytest.mark.parametrize("text", ["{", '{"a"', '{"a": "b', '{"a": "b '])
+def test_a_schema_is_gone_on_with_whatever_the_tokenizer_puts_first(
+    text: str, spaced: Path, llama: Path, make_engine: Factory
+) -> None:
+    for folder in (spaced, llama):
+        rest, reason = resumed(make_engine(folder), text, json_schema=json.dumps(SCHEMA))
+        assert reason == "stop"
+        assert json.loads(text + rest) in ({"a": "b"}, {"a": "b c"})
+
+
+def test_text_that_shares_a_token_with_a_lines_end_keeps_its_own(make_engine: Factory) -> None:
+    engine = make_engine()
+    for text in ("\n", "\n\n the fox", "</s>", "é"):
+        ids = LocalEngine(engine)._encode(text)
+        assert engine.tokenizer.decode(ids) == text
