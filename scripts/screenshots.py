@@ -103,8 +103,10 @@ def reports(product: Product, page: Page, camera: Camera) -> None:
 def admin(product: Product, page: Page, camera: Camera) -> None:
     """The admin as platform staff see it: the person of the other pictures is made one."""
     product.execute("update accounts_user set is_staff = 1, is_superuser = 1")
-    page.goto("/admin/accounts/plan/")
-    camera.take("admin", narrow=False)
+    for theme in ("light", "dark"):  # it chooses its own when it opens
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        page.goto("/admin/accounts/plan/")
+        camera.take("admin", themes=(theme,), narrow=False)
 
 
 def line(product: Product, page: Page, camera: Camera) -> None:
