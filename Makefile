@@ -18,13 +18,13 @@ help:
 run: $(VENV)/.run compiler ## serve the product on http://HOST:PORT (MODEL=name or folder for a model of your own)
 	@HOST="$(HOST)" PORT="$(PORT)" $(if $(MODEL),CHATAPP_MODEL="$(MODEL)") exec $(BIN)/python manage.py serve
 
-test: $(VENV)/.dev services browser compiler ## every test; starts PostgreSQL, Redis and Chromium itself
+test: $(VENV)/.dev servers browser compiler ## every test; starts PostgreSQL, Redis and Chromium itself
 	scripts/test $(ARGS)
 
 check: $(VENV)/.dev ## lint, types, import directions, migrations, deployment settings
 	scripts/check
 
-faults: $(VENV)/.dev services ## kill, stop and hang real processes, and look whether anything is lost
+faults: $(VENV)/.dev servers ## kill, stop and hang real processes, and look whether anything is lost
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/faults $(ARGS)
 
 bench: $(VENV)/.dev ## benchmarks; writes benchmarks/results/*.json
@@ -40,11 +40,16 @@ admin: $(VENV)/.run ## make a platform admin of the embedded installation
 	$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/python manage.py createsuperuser
 
-services: ## install PostgreSQL and Redis where they are missing (Debian, root)
+services: servers ## install and start PostgreSQL and Redis where they are missing (Debian, root)
+	@scripts/start-service postgresql 5432
+	@scripts/start-service redis-server 6379
+
+.PHONY: servers
+servers: # their programs; what needs them starts its own, on free ports
 	@scripts/require-package /usr/lib/postgresql/*/bin/pg_ctl postgresql
 	@scripts/require-package redis-server redis-server
 
-cluster: $(VENV)/.run services ## the product as many processes behind nginx, on http://localhost:PORT
+cluster: $(VENV)/.run servers ## the product as many processes behind nginx, on http://localhost:PORT
 	@scripts/require-package nginx nginx
 	@exec $(BIN)/python -m scripts.cluster --port $(PORT)
 

@@ -100,7 +100,7 @@ def postgresql_programs() -> Path:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[4]))
     on_path = shutil.which("pg_ctl")
     if not found and on_path is None:
-        raise RuntimeError("PostgreSQL is not installed: `make services` installs it.")
+        raise RuntimeError("PostgreSQL is not installed: `make servers` installs it.")
     return found[-1].parent if found else Path(str(on_path)).parent
 
 
