@@ -37,6 +37,19 @@ class Attending(NamedTuple):
     others: dict[str, Any]
 
 
+PLAIN = Attending(None, None, None, None, {})
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """What a layer keeps of a token, and how it attends."""
+
+    kv_heads: int
+    key_dim: int
+    value_dim: int
+    how: Attending = PLAIN
+
+
 def paged_attention(
     module: Any,
     query: Tensor,
@@ -87,16 +100,10 @@ class KVCache:
         return gather(self.keys[layer]), gather(self.values[layer])
 
     def wipe(self, block_ids: list[int]) -> None:
+        """Zero blocks that may hold values that are not finite."""
         for cache in (*self.keys.values(), *self.values.values()):
             for block_id in block_ids:  # takes no memory, of which there may be none
                 cache[block_id].zero_()
-
-
-@dataclass(frozen=True, slots=True)
-class LayerShape:
-    kv_heads: int
-    key_dim: int
-    value_dim: int
 
 
 @dataclass(slots=True)

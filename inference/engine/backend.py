@@ -1,14 +1,13 @@
 """What differs from one device to another, behind one interface.
 
-``TorchBackend`` is plain torch on any device and the reference that the others are tested against. A
-backend of its own hardware replaces modules of the model by faster ones (``adopt``), lays out the KV
-cache, turns a step's chunks into tensors and runs the forward.
+``TorchBackend`` is plain torch on any device, and the reference that the others, which inherit from it, are
+tested against.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,48 +24,12 @@ HALF_TOLERANCE = 0.1
 KERNEL_BLOCK = 16  # tokens of a block, the only size the CPU kernels know
 
 
-class Cache(Protocol):
-    """Keys and values of all layers in ``num_blocks`` blocks of ``block_size`` tokens."""
-
-    num_blocks: int
-    block_size: int
-
-    def wipe(self, block_ids: list[int]) -> None:
-        """Zero blocks that may hold values that are not finite."""
-
-
-class Backend(Protocol):
-    device: torch.device
-    dtype: torch.dtype  # in which the weights are loaded
-    tolerance: float  # relative difference of logits that its arithmetic explains
-    queues: bool  # a forward may return before it is computed: the device does that meanwhile, in order
-
-    def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
-        """Replace modules by faster ones that compute the same; called once."""
-
-    def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
-        """Bytes that one token takes in the KV cache."""
-
-    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> Any:
-        """A ``Cache`` of zeros."""
-
-    def warm_up(self, model: PreTrainedModel, cache: Any) -> None:
-        """Do once, last at load, what the first steps would otherwise wait for."""
-
-    def build(self, chunks: list[Chunk], cache: Any) -> Batch:
-        """A step's chunks as tensors."""
-
-    def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
-        """Logits [rows of ``batch.logit_rows``, vocabulary], good until the next forward."""
-
-    def carry(self, token_ids: Tensor) -> None:
-        """Keep the tokens [S] just drawn for the next forward, whose batch was built before the host saw them: there
-        -1 - k stands for the k-th.
-        """
-
-
 class TorchBackend:
-    """Plain torch. On a CPU in float32, large linear layers are packed for oneDNN."""
+    """Plain torch. On a CPU in float32, large linear layers are packed for oneDNN.
+
+    dtype: in which the weights are loaded. tolerance: relative difference of logits that its arithmetic explains.
+    queues: a forward may return before it is computed, which the device does meanwhile, in order.
+    """
 
     queues = False
 
@@ -76,27 +39,36 @@ class TorchBackend:
         self._carried: Tensor | None = None
 
     def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
+        """Replace modules by faster ones that compute the same; called once."""
         pack_linears(model)
 
     def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
+        """Bytes that one token takes in the KV cache."""
         numbers = sum(shape.kv_heads * (shape.key_dim + shape.value_dim) for shape in shapes.values())
         return numbers * self.dtype.itemsize
 
-    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> Any:
+    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> KVCache:
+        """Of zeros."""
         return KVCache(shapes, num_blocks, block_size, torch.empty(0, dtype=self.dtype, device=self.device))
 
-    def warm_up(self, model: PreTrainedModel, cache: Any) -> None: ...
+    def warm_up(self, model: PreTrainedModel, cache: Any) -> None:
+        """Do once, last at load, what the first steps would otherwise wait for."""
 
     def build(self, chunks: list[Chunk], cache: Any) -> Batch:
+        """A step's chunks as tensors."""
         return build_batch(chunks, cache, self.device)
 
     def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """Logits [rows of ``batch.logit_rows``, vocabulary], good until the next forward."""
         if self._carried is not None:
             unknown = batch.input_ids < 0
             batch.input_ids[unknown] = self._carried[-1 - batch.input_ids[unknown]]
         return run_model(model, batch)
 
     def carry(self, token_ids: Tensor) -> None:
+        """Keep the tokens [S] just drawn for the next forward, whose batch was built before the host saw them: there
+        -1 - k stands for the k-th.
+        """
         self._carried = token_ids.clamp(min=0)
 
 
@@ -111,7 +83,7 @@ def run_model(model: Any, batch: Batch) -> Tensor:
     return logits
 
 
-def choose_backend(config: EngineConfig, path: Path) -> Backend:
+def choose_backend(config: EngineConfig, path: Path) -> TorchBackend:
     """Raises ``ValueError`` when the configuration asks for what this machine does not have."""
     device = torch.device(config.device if config.device != "auto" else _best_device())
     wanted = config.dtype == "auto" and config.weights in ("auto", "bfloat16", "int8")

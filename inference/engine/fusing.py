@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.attention import Attending
-
 logger = logging.getLogger(__name__)
 
 SMALLEST = 1e-30  # of a padding token there may be nothing
@@ -33,11 +31,10 @@ class _Call:
 
 
 class Fusion:
-    """``probe`` runs the model on a few tokens and gives back how each layer attended, which ``how`` keeps."""
+    """``probe`` runs the model on a few tokens."""
 
-    def __init__(self, probe: Callable[[], dict[int, Attending]]) -> None:
+    def __init__(self, probe: Callable[[], None]) -> None:
         self._probe = probe
-        self.how: dict[int, Attending] = {}
 
     @torch.inference_mode()
     def replace(self, model: nn.Module, kind: str, offers: Offers, close: float) -> None:
@@ -62,7 +59,7 @@ class Fusion:
 
         hooks = [module.register_forward_hook(note, with_kwargs=True) for module in modules]
         try:
-            self.how = self._probe()
+            self._probe()
         finally:
             for hook in hooks:
                 hook.remove()

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from inference.engine.attention import ATTENTION_NAME, Attending, LayerShape
-from inference.engine.backend import Backend
+from inference.engine.attention import ATTENTION_NAME, Attending, KVCache, LayerShape
+from inference.engine.backend import TorchBackend
 from inference.engine.sequence import Chunk, lone_sequence
 from inference.errors import UnsupportedModel
 
-PROBE_LENGTH, PROBE_SPLIT, PROBE_BLOCK = 40, 17, 16
+PROBE_LENGTH, PROBE_SPLIT, PROBE_BLOCK, PROBE_BLOCKS = 40, 17, 16, 3
+LONGEST_PROBED = 4096  # where a model names no limit
 HARMLESS = {"dropout", "position_ids", "is_causal", "output_attentions", "use_cache"}
 UNFIT = (ValueError, LookupError, AttributeError, RuntimeError)  # what a model's code raises when its parts do not fit
 WINDOWED = {"sliding_attention": True, "full_attention": False}
@@ -80,7 +81,7 @@ def context_limit(config: Any) -> int | None:
 
 @torch.inference_mode()
 def inspect_layers(model: PreTrainedModel) -> dict[int, LayerShape]:
-    """Keys' and values' shape by layer, as observed. Raises ``UnsupportedModel`` naming the architecture."""
+    """What each layer asks for, as observed. Raises ``UnsupportedModel`` naming the architecture."""
     name = type(model).__name__
     if not model._supports_attention_backend:
         raise UnsupportedModel(f"{name} has its own attention code, which a paged KV cache cannot replace.")
@@ -101,7 +102,6 @@ class _Probe:
 
     name: str
     shapes: dict[int, LayerShape] = field(default_factory=dict)
-    windows: dict[int, int | None] = field(default_factory=dict)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
         asked = {name for name, setting in how.others.items() if setting is not None and setting is not False}
@@ -113,8 +113,7 @@ class _Probe:
             raise UnsupportedModel(f"{self.name} asks attention for {asked_for}, which is not implemented.")
         if layer in self.shapes:
             raise UnsupportedModel(f"{self.name} attends twice in layer {layer}.")
-        self.shapes[layer] = LayerShape(key.shape[1], key.shape[2], value.shape[2])
-        self.windows[layer] = how.window
+        self.shapes[layer] = LayerShape(key.shape[1], key.shape[2], value.shape[2], how)
         return query.new_zeros(*query.shape[:2], value.shape[-1])
 
 
@@ -134,24 +133,23 @@ def _check_layers(name: str, config: Any, probe: _Probe) -> None:
             "KV cache: layers that keep another state (recurrent, linear attention) are not implemented."
         )
     for layer, kind in enumerate(getattr(config, "layer_types", None) or []):
-        if WINDOWED.get(kind) is not (probe.windows[layer] is not None):
+        if WINDOWED.get(kind) is not (probe.shapes[layer].how.window is not None):
             raise UnsupportedModel(f"{name} has a layer of type {kind}, which is not implemented.")
 
 
 @torch.inference_mode()
-def verify(model: PreTrainedModel, shapes: dict[int, LayerShape], backend: Backend) -> None:
+def verify(model: PreTrainedModel, shapes: dict[int, LayerShape], backend: TorchBackend) -> None:
     """Let ``backend`` adopt the model, and compare with what the model computed by itself before.
 
     Raises ``UnsupportedModel`` when they disagree.
     """
-    ids = (torch.arange(PROBE_LENGTH) * 7919 + 13) % model.config.get_text_config().vocab_size
     with _refusing(type(model).__name__):
-        reference = _own_logits(model, ids.to(model.device))
+        reference = _own_logits(model)
         mapped = _bytes_on_cpu(model)
         backend.adopt(model, shapes)
         if _bytes_on_cpu(model) < mapped / 2:
             _let_go_of_files(model)
-        error = _paged_logits(model, shapes, ids.tolist(), backend).sub(reference).norm(dim=-1) / reference.norm(dim=-1)
+        error = (_paged_logits(model, shapes, backend) - reference).norm(dim=-1) / reference.norm(dim=-1)
     # The median, because in a mixture of experts a rounding error may send a token to another expert.
     if not bool(error.median() <= backend.tolerance):
         raise UnsupportedModel(
@@ -174,19 +172,25 @@ def _let_go_of_files(model: PreTrainedModel) -> None:
         weight.data = weight.data.clone()
 
 
-def _own_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
+def _probe_ids(model: PreTrainedModel) -> list[int]:
+    vocabulary = model.config.get_text_config().vocab_size
+    return [(number * 7919 + 13) % vocabulary for number in range(PROBE_LENGTH)]
+
+
+def _own_logits(model: PreTrainedModel) -> Tensor:
+    ids = torch.tensor([_probe_ids(model)], device=model.device)
     model.set_attn_implementation("eager")
     try:
-        logits: Tensor = model(input_ids=ids[None], use_cache=False).logits[0]
+        logits: Tensor = model(input_ids=ids, use_cache=False).logits[0]
     finally:
         model.set_attn_implementation(ATTENTION_NAME)
     return logits.float()
 
 
-def _paged_logits(model: PreTrainedModel, shapes: dict[int, LayerShape], ids: list[int], backend: Backend) -> Tensor:
+def _paged_logits(model: PreTrainedModel, shapes: dict[int, LayerShape], backend: TorchBackend) -> Tensor:
     """All logits, computed in two chunks."""
-    seq = lone_sequence(ids, PROBE_BLOCK)
-    cache = backend.new_cache(shapes, len(seq.block_table), PROBE_BLOCK)
+    seq = lone_sequence(_probe_ids(model), PROBE_BLOCK)
+    cache = backend.new_cache(shapes, PROBE_BLOCKS, PROBE_BLOCK)
     pieces = [Chunk(seq, 0, PROBE_SPLIT), Chunk(seq, PROBE_SPLIT, PROBE_LENGTH - PROBE_SPLIT)]
     logits = []
     for piece in pieces:
@@ -194,3 +198,15 @@ def _paged_logits(model: PreTrainedModel, shapes: dict[int, LayerShape], ids: li
         every_row = torch.arange(piece.length, device=backend.device)
         logits.append(backend.forward(model, replace(batch, logit_rows=every_row)))
     return torch.cat(logits).float()
+
+
+@torch.inference_mode()
+def run_far(model: PreTrainedModel, backend: TorchBackend, cache: KVCache) -> None:
+    """Compute a few tokens over the whole context: some models scale what lies far out.
+
+    ``cache`` has ``PROBE_BLOCKS`` blocks of ``PROBE_BLOCK`` tokens.
+    """
+    batch = backend.build([Chunk(lone_sequence(_probe_ids(model), PROBE_BLOCK), 0, PROBE_SPLIT)], cache)
+    furthest = (context_limit(model.config.get_text_config()) or LONGEST_PROBED) - 1
+    positions = torch.linspace(0, furthest, PROBE_SPLIT, device=backend.device).long()
+    backend.forward(model, replace(batch, position_ids=positions.unsqueeze(0)))

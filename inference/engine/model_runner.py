@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from inference.engine.attention import LayerShape
-from inference.engine.backend import Cache, choose_backend
+from inference.engine.attention import KVCache, LayerShape
+from inference.engine.backend import choose_backend
 from inference.engine.batch import Batch
 from inference.engine.config import EngineConfig
 from inference.engine.model import context_limit, inspect_layers, load_model, verify
@@ -45,7 +45,7 @@ class ModelRunner:
         progress(0.9, "Reserving the KV cache")
         text_config = self.model.config.get_text_config()
         self.vocab_size = int(text_config.vocab_size)
-        self.max_model_len = _shorter(config.max_model_len, context_limit(text_config))
+        self.max_model_len = min(filter(None, (config.max_model_len, context_limit(text_config))), default=None)
         self.cache = self._reserve_cache(config, shapes)
         with torch.inference_mode():
             self.backend.warm_up(self.model, self.cache)
@@ -93,11 +93,10 @@ class ModelRunner:
     def _wipe(self, block_ids: list[int]) -> None:
         self.cache.wipe(block_ids)
 
-    def _reserve_cache(self, config: EngineConfig, shapes: dict[int, LayerShape]) -> Cache:
+    def _reserve_cache(self, config: EngineConfig, shapes: dict[int, LayerShape]) -> KVCache:
         block_bytes = config.block_size * self.backend.token_bytes(shapes)
         num_blocks = config.num_kv_blocks or self._affordable(config, block_bytes)
-        cache: Cache = self.backend.new_cache(shapes, num_blocks, config.block_size)
-        return cache
+        return self.backend.new_cache(shapes, num_blocks, config.block_size)
 
     def _affordable(self, config: EngineConfig, block_bytes: int) -> int:
         num_blocks = (config.kv_memory_bytes or _memory_share(self.backend.device)) // block_bytes
@@ -135,8 +134,3 @@ def _memory_share(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * CUDA_SHARE)
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * CPU_SHARE)
-
-
-def _shorter(ours: int | None, models: int | None) -> int | None:
-    known = [limit for limit in (ours, models) if limit is not None]
-    return min(known, default=None)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from inference.engine.attention import Attending, LayerShape
+from inference.engine.attention import Attending, KVCache, LayerShape
 from inference.engine.backend import KERNEL_BLOCK as BLOCK
 from inference.engine.cpu.library import address, pages
 from inference.errors import UnsupportedModel
@@ -63,7 +63,7 @@ class PlanArgs(ctypes.Structure):
     )
 
 
-class CpuCache:
+class CpuCache(KVCache):
     """Keys and values by layer, ``[num_blocks, kv_heads, 16 * dim]`` bfloat16 each, in the kernels' layout."""
 
     def __init__(self, shapes: dict[int, LayerShape], num_blocks: int, sharpness: float = 1.0) -> None:
@@ -72,11 +72,6 @@ class CpuCache:
         self.keys = {n: _zeros(num_blocks, shape) for n, shape in shapes.items()}
         self.values = {n: _zeros(num_blocks, shape) for n, shape in shapes.items()}
         self._args: dict[tuple[object, ...], LayerArgs] = {}
-
-    def wipe(self, block_ids: list[int]) -> None:
-        for cache in (*self.keys.values(), *self.values.values()):
-            for block_id in block_ids:  # takes no memory, of which there may be none
-                cache[block_id].zero_()
 
     def args(self, layer: int, heads: int, how: Attending) -> LayerArgs:
         """Kernel arguments of a layer, made once for each way of attending."""
@@ -103,13 +98,11 @@ class CpuContext:
     cache: CpuCache
     plan: PlanArgs
     arrays: dict[str, npt.NDArray[Any]]
-    seen: dict[int, Attending] = field(default_factory=dict)  # how each layer attended
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
         """``query`` [T, heads, D], ``key`` and ``value`` [T, kv_heads, D], any strides but D's."""
         if how.mask is not None:
             raise UnsupportedModel("a mask of the model's own reached the attention")
-        self.seen[layer] = how
         tensors = [each.float() if each.stride(-1) == 1 else each.float().contiguous() for each in (query, key, value)]
         qkv = (Heads * 3)(*(Heads(each.data_ptr(), each.stride(0), each.stride(1)) for each in tensors))
         args = self.cache.args(layer, query.shape[1], how)

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from inference.engine.attention import Attending, KVCache, LayerShape
-from inference.engine.backend import KERNEL_BLOCK, TorchBackend, run_model
+from inference.engine.attention import KVCache, LayerShape
+from inference.engine.backend import TorchBackend
 from inference.engine.batch import Batch
-from inference.engine.cpu.attention import CpuCache, CpuContext
+from inference.engine.cpu.attention import CpuCache
 from inference.engine.cpu.fusion import CpuFusion
 from inference.engine.cpu.library import keep_memory
 from inference.engine.cpu.linear import fastest, pack_linears, packable, weight_of
 from inference.engine.cpu.planning import Planner
-from inference.engine.model import context_limit
-from inference.engine.sequence import Chunk, lone_sequence
+from inference.engine.model import PROBE_BLOCKS, run_far
+from inference.engine.sequence import Chunk
 
 LONGEST_HEAD = 256
-PROBE_LENGTH = 20
 SHARPNESS = 8.0  # of a probe's attention: random weights attend to everything alike, and would hide what a part lost
-LONGEST_PROBED = 4096  # where a model names no limit
 TOLERANCE = 0.15  # relative difference of logits that int8 weights explain, in a model with random weights
 
 
@@ -47,33 +44,20 @@ class CpuBackend(TorchBackend):
         joined = pack_linears(self._library, model, self.weights)
         _compute_in_float32(model)
         if _fits_kernels(shapes):
-            CpuFusion(self._library, shapes, joined, lambda: self._probe(model, shapes)).apply(model)
+            cache = CpuCache(shapes, PROBE_BLOCKS, SHARPNESS)
+            CpuFusion(self._library, shapes, joined, lambda: run_far(model, self, cache)).apply(model)
 
     def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
         numbers = sum(shape.kv_heads * (shape.key_dim + shape.value_dim) for shape in shapes.values())
         return numbers * (2 if _fits_kernels(shapes) else 4)
 
-    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> Any:
+    def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> KVCache:
         if _fits_kernels(shapes):
             return CpuCache(shapes, num_blocks)
         return KVCache(shapes, num_blocks, block_size, torch.empty(0))
 
     def build(self, chunks: list[Chunk], cache: Any) -> Batch:
         return self._planner.build(chunks, cache) if isinstance(cache, CpuCache) else super().build(chunks, cache)
-
-    @torch.inference_mode()
-    def _probe(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> dict[int, Attending]:
-        """Run the model on some tokens, and return how each layer attended."""
-        vocabulary = model.config.get_text_config().vocab_size
-        seq = lone_sequence([(number * 7919 + 13) % vocabulary for number in range(PROBE_LENGTH)], KERNEL_BLOCK)
-        batch = self._planner.build([Chunk(seq, 0, PROBE_LENGTH)], CpuCache(shapes, len(seq.block_table), SHARPNESS))
-        # Positions over the whole context: some models scale what lies far out, which a part must not lose.
-        furthest = (context_limit(model.config.get_text_config()) or LONGEST_PROBED) - 1
-        positions = torch.linspace(0, furthest, PROBE_LENGTH).long().unsqueeze(0)
-        run_model(model, replace(batch, position_ids=positions))
-        context: Any = batch.context
-        assert isinstance(context, CpuContext)
-        return context.seen
 
 
 def _fits_kernels(shapes: dict[int, LayerShape]) -> bool:

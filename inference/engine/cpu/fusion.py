@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.attention import Attending, LayerShape
+from inference.engine.attention import LayerShape
 from inference.engine.cpu.attention import CpuCache, CpuContext, Heads, LayerArgs, heads_of
 from inference.engine.cpu.library import address
 from inference.engine.cpu.linear import PackedLinear
@@ -67,12 +67,12 @@ class GatedMlp(nn.Module):
 class FusedAttention(nn.Module):
     """Queries, keys and values by one matrix; normalised, rotated, cached and attended in one kernel."""
 
-    def __init__(self, module: Any, qkv: PackedLinear, shape: LayerShape, how: Attending) -> None:
+    def __init__(self, module: Any, qkv: PackedLinear, shape: LayerShape) -> None:
         super().__init__()
         self.layer_idx: int = module.layer_idx
         self.qkv_proj, self.o_proj = qkv, module.o_proj
         self.q_norm, self.k_norm = getattr(module, "q_norm", None), getattr(module, "k_norm", None)
-        self._shape, self._how = shape, how
+        self._shape = shape
         self._heads = qkv.out_features // shape.key_dim - 2 * shape.kv_heads
         self._cache: CpuCache | None = None
         self._args: LayerArgs
@@ -91,7 +91,7 @@ class FusedAttention(nn.Module):
         return self.o_proj(output), None
 
     def layer_args(self, cache: CpuCache) -> LayerArgs:
-        args = LayerArgs.from_buffer_copy(cache.args(self.layer_idx, self._heads, self._how))
+        args = LayerArgs.from_buffer_copy(cache.args(self.layer_idx, self._heads, self._shape.how))
         if self.q_norm is not None and self.k_norm is not None:
             args.query_norm, args.key_norm = address(self.q_norm.weight), address(self.k_norm.weight)
             args.eps = self.q_norm.eps
@@ -181,7 +181,7 @@ class CpuFusion:
         library: ctypes.CDLL,
         shapes: dict[int, LayerShape],
         joined: dict[nn.Module, dict[str, PackedLinear]],
-        probe: Callable[[], dict[int, Attending]],
+        probe: Callable[[], None],
     ) -> None:
         self._library, self._shapes, self._joined, self._fusion = library, shapes, joined, Fusion(probe)
 
@@ -211,17 +211,16 @@ class CpuFusion:
             yield from (GatedMlp(self._library, gate_up, module.down_proj, gelu) for gelu in (False, True))
 
     def _attention(self, module: Any) -> Iterator[nn.Module]:
-        qkv, how = self._joined.get(module, {}).get("q_proj"), self._fusion.how.get(getattr(module, "layer_idx", -1))
-        if qkv is None or how is None or not isinstance(getattr(module, "o_proj", None), PackedLinear):
+        qkv, shape = self._joined.get(module, {}).get("q_proj"), self._shapes.get(getattr(module, "layer_idx", -1))
+        if qkv is None or shape is None or not isinstance(getattr(module, "o_proj", None), PackedLinear):
             return
-        shape = self._shapes[module.layer_idx]
         # A gate beside the queries, and a clip that no probe may reach, are nothing the kernel knows.
         gated = module.q_proj.out_features != module.o_proj.in_features
         if gated or getattr(getattr(module, "config", None), "clip_qkv", None) is not None:
             return
         norms = [norm for norm in (getattr(module, name, None) for name in ("q_norm", "k_norm")) if norm is not None]
         if all(isinstance(norm, RmsNorm) and norm.weight.numel() == shape.key_dim for norm in norms):
-            yield FusedAttention(module, qkv, shape, how)
+            yield FusedAttention(module, qkv, shape)
 
     def _layer(self, module: Any) -> Iterator[nn.Module]:
         children = {name: type(child) for name, child in module.named_children()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,28 +19,26 @@ from inference.engine.cuda.fusion import fuse
 from inference.engine.cuda.graphs import DecodeGraph, DecodeGraphs
 from inference.engine.cuda.quantize import QUANTIZED, quantize, require
 from inference.engine.cuda.staging import ALIGNMENT, Arrays, PagedCache, arrange, no_arrays, pad_decodes
-from inference.engine.sequence import Chunk, lone_sequence
+from inference.engine.model import PROBE_BLOCK, PROBE_BLOCKS, context_limit, run_far
+from inference.engine.sequence import Chunk
 from inference.errors import UnsupportedModel
 
 WIDEST_HEAD = 256
 FEWEST_TOKENS = 64  # room for the probes of a model that is loaded
-PROBE_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """One step's attention. ``seen``: how each layer attended."""
+    """One step's attention."""
 
     cache: PagedCache
     slots: Tensor
     decodes: Decodes
     chunks: Chunks
-    seen: dict[int, Attending] = field(default_factory=dict)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
         query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
         elementwise.write(self.cache, layer, self.slots, key, value)
-        self.seen[layer] = how
         return self.attend_cached(layer, query, how)
 
     def attend_cached(self, layer: int, query: Tensor, how: Attending) -> Tensor:
@@ -81,9 +79,9 @@ class CudaBackend(TorchBackend):
         widest = max(max(shape.key_dim, shape.value_dim) for shape in shapes.values())
         if widest > WIDEST_HEAD:
             raise UnsupportedModel(f"{type(model).__name__} has heads of {widest}; the kernels take {WIDEST_HEAD}.")
-        limits = (self._limit, getattr(model.config.get_text_config(), "max_position_embeddings", None))
-        self._limit = min((limit for limit in limits if limit is not None), default=None)
-        fuse(model, shapes, lambda: self._probe(model, shapes))
+        self._limit = min(filter(None, (self._limit, context_limit(model.config.get_text_config()))), default=None)
+        cache = self.new_cache(shapes, PROBE_BLOCKS, PROBE_BLOCK)
+        fuse(model, shapes, lambda: run_far(model, self, cache))
         if self._config.weights in QUANTIZED:
             quantize(model, self._config.weights)
         torch.cuda.empty_cache()  # what the replaced modules held, for the KV cache
@@ -120,18 +118,6 @@ class CudaBackend(TorchBackend):
 
     def carry(self, token_ids: Tensor) -> None:
         torch.clamp(token_ids, min=0, out=self._sampled[: len(token_ids)])
-
-    def _probe(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> dict[int, Attending]:
-        """Run the model over a few tokens, and return how each layer attended.
-
-        Positions span the model's whole context, since some models change with them.
-        """
-        chunk = Chunk(lone_sequence(range(PROBE_LENGTH), PROBE_LENGTH), 0, PROBE_LENGTH)
-        batch = self.build([chunk], self.new_cache(shapes, 1, PROBE_LENGTH))
-        spread = torch.linspace(0, (self._limit or FEWEST_TOKENS) - 1, PROBE_LENGTH, device=self.device).long()
-        self._run(model, replace(batch, position_ids=spread.unsqueeze(0)))
-        assert isinstance(batch.context, StepContext)
-        return batch.context.seen
 
     def _run(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         elementwise.resolve(batch.input_ids[0], self._sampled)

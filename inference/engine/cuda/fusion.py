@@ -9,7 +9,7 @@ import torch
 import triton
 from torch import Tensor, nn
 
-from inference.engine.attention import Attending, LayerShape
+from inference.engine.attention import LayerShape
 from inference.engine.cuda import kernels
 from inference.engine.cuda.elementwise import FusedRMSNorm, norms
 from inference.engine.fusing import Fusion
@@ -21,12 +21,12 @@ HALF_CLOSE = 2e-2
 class FusedAttention(nn.Module):
     """Queries, keys and values by one product; normalised, rotated and cached by one kernel."""
 
-    def __init__(self, module: Any, shape: LayerShape, how: Attending) -> None:
+    def __init__(self, module: Any, shape: LayerShape) -> None:
         super().__init__()
         self.layer_idx, self.o_proj = module.layer_idx, module.o_proj
         self.qkv_proj = _joined([module.q_proj, module.k_proj, module.v_proj])
         self.q_norm, self.k_norm = getattr(module, "q_norm", None), getattr(module, "k_norm", None)
-        self._shape, self._how = shape, how
+        self._shape = shape
         self._heads = module.q_proj.out_features // shape.key_dim
         self._epsilon: float = self.q_norm.epsilon if self.q_norm else 0.0
         self._offset: int | None = self.q_norm.offset if self.q_norm else None
@@ -45,7 +45,7 @@ class FusedAttention(nn.Module):
             HEADS=self._heads, KV_HEADS=self._shape.kv_heads, DIM=dim, PAD=triton.next_power_of_2(dim),
             ROTARY=cos.shape[-1], OFFSET=self._offset, num_warps=1,
         )  # fmt: skip
-        output: Tensor = paged.attend_cached(self.layer_idx, query, self._how)
+        output: Tensor = paged.attend_cached(self.layer_idx, query, self._shape.how)
         return self.o_proj(output.flatten(1).unsqueeze(0)), None
 
 
@@ -66,13 +66,13 @@ class FusedMlp(nn.Module):
         return output
 
 
-def fuse(model: nn.Module, shapes: dict[int, LayerShape], probe: Callable[[], dict[int, Attending]]) -> None:
+def fuse(model: nn.Module, shapes: dict[int, LayerShape], probe: Callable[[], None]) -> None:
     """Replace what can be; ``probe`` as for ``Fusion``."""
     fusion, dtype = Fusion(probe), next(model.parameters()).dtype
     fusion.replace(model, "norms", norms, 1e-5 if dtype == torch.float32 else 4 * torch.finfo(dtype).eps)
     close = CLOSE.get(dtype, HALF_CLOSE)
     fusion.replace(model, "gated layers", _gated, close)
-    fusion.replace(model, "attentions", lambda module: _attention(module, shapes, fusion.how), close)
+    fusion.replace(model, "attentions", lambda module: _attention(module, shapes), close)
 
 
 def _gated(module: Any) -> Iterator[nn.Module]:
@@ -84,7 +84,7 @@ def _has_linear(module: Any, *names: str) -> bool:
     return all(type(getattr(module, name, None)) is nn.Linear for name in names)
 
 
-def _attention(module: Any, shapes: dict[int, LayerShape], how: dict[int, Attending]) -> Iterator[nn.Module]:
+def _attention(module: Any, shapes: dict[int, LayerShape]) -> Iterator[nn.Module]:
     if not _has_linear(module, "q_proj", "k_proj", "v_proj", "o_proj"):
         return
     shape = shapes[module.layer_idx]
@@ -95,7 +95,7 @@ def _attention(module: Any, shapes: dict[int, LayerShape], how: dict[int, Attend
     whole = module.q_proj.out_features == module.o_proj.in_features and shape.key_dim == shape.value_dim
     # Clipping is what a probe may not reach.
     if normal and whole and getattr(getattr(module, "config", None), "clip_qkv", None) is None:
-        yield FusedAttention(module, shape, how[module.layer_idx])
+        yield FusedAttention(module, shape)
 
 
 def _joined(linears: list[nn.Linear]) -> nn.Linear:
