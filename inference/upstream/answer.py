@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 import orjson
@@ -16,8 +18,9 @@ from ..messages import Claim, Ended, EndReason, Started
 from .asking import PLAIN, build_body, choose_seed, estimate_prompt, fit_answer, fit_turns, tighten
 from .outbox import Outbox
 from .pieces import Piece, Usage, cut_choices
-from .responses import check_status, stream_pieces
+from .responses import check_status, read_response
 from .server import Pool, Server
+from .sweep import Sweep
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ ATTEMPTS = 4  # servers asked for one answer
 UNFIT_SECONDS = 1.0  # until a job is handed back that the free servers would not do
 PAUSE_SECONDS = 0.2  # before the second of them; doubled for each after it
 LAST_WORDS_SECONDS = 1.0  # for the usage, after the end of the text
+TIMER_SLACK = 1.125  # a timer is set for longer than it need be, so that not every token has to set it
 REASONS: dict[str, EndReason] = {"stop": "stop", "length": "length", "eos_token": "stop", "stop_sequence": "stop"}
 LEAST_LENGTH = 256  # tokens' worth of text that any answer may have
 BROKEN = ("abort", "error")  # reasons of a server that gave up
@@ -57,6 +61,30 @@ class Totals:
     output_tokens: int = 0
 
 
+@dataclass(slots=True)
+class Request:
+    """One of an answer's, under way. ``finish`` is why its text has ended; empty while it goes on."""
+
+    server: Server
+    timer: asyncio.Timeout
+    finish: str = ""
+    began: float = field(default_factory=time.monotonic)
+    until: float = 0.0  # when the timer ends it, on the loop's clock
+
+    def wait(self, seconds: float) -> None:
+        """For so long from now on, or a little longer."""
+        now = asyncio.get_running_loop().time()
+        if now + seconds > self.until:
+            self.set_timer(now + seconds * TIMER_SLACK)
+
+    def wait_for_last_words(self) -> None:
+        self.set_timer(asyncio.get_running_loop().time() + LAST_WORDS_SECONDS)
+
+    def set_timer(self, until: float) -> None:
+        self.until = until
+        self.timer.reschedule(until)
+
+
 class Answer:
     """``write`` asks the pool's servers until the answer has an end, which is in the outbox then."""
 
@@ -72,7 +100,7 @@ class Answer:
         self._begun, self._first = time.monotonic(), 0.0
         self._is_started = False
 
-    async def write(self, session: aiohttp.ClientSession) -> None:
+    async def write(self, session: aiohttp.ClientSession, sweep: Sweep) -> None:
         tried: set[str] = set()
         unavailable, failures = True, 0
         if param := self._pool.unheard(self._job.sampling):
@@ -85,7 +113,7 @@ class Answer:
                 break  # a server would begin the schema anew in the middle of the answer
             tried.add(server.url)
             try:
-                if await self._try(session, server):
+                if await self._try(session, sweep, server):
                     return
             except UpstreamError as error:
                 logger.warning("upstream %s failed job %s: %s", server.url, self._job.id, error)
@@ -125,13 +153,13 @@ class Answer:
     def _end(self, reason: EndReason, code: str = "", param: str = "") -> None:
         self._outbox.tell(ended=self.ended(reason, code, param))
 
-    async def _try(self, session: aiohttp.ClientSession, server: Server) -> bool:
+    async def _try(self, session: aiohttp.ClientSession, sweep: Sweep, server: Server) -> bool:
         """One request. True when the answer has its end; False to ask again, with less. Raises ``UpstreamError``."""
         server.breaker.begin()
         server.in_flight += 1
         self._totals.requests += 1
         try:
-            await self._ask(session, server)
+            await self._ask(session, sweep, server)
         except PromptTooLong:
             server.breaker.succeeded()
             return not self._tighten()
@@ -159,41 +187,45 @@ class Answer:
             return False
         return True
 
-    async def _ask(self, session: aiohttp.ClientSession, server: Server) -> None:
+    async def _ask(self, session: aiohttp.ClientSession, sweep: Sweep, server: Server) -> None:
         body, self._earlier, self._usage = self._body(server), self._outbox.total, None
-        timeouts, began = self._limits, time.monotonic()
-        reached = finish = None
+        request = Request(server, asyncio.timeout(self._limits.first_token))
+        reached = None
         try:
             async with (
-                asyncio.timeout(timeouts.first_token) as timer,
+                request.timer,
                 session.post(server.url + "/chat/completions", data=body, allow_redirects=False) as response,
             ):
                 reached = response
                 await check_status(response, server)
                 self._start(server)
-                async for piece in stream_pieces(response):
-                    if piece.text or piece.thought:
-                        self._saw_token(server, began)
-                        timer.reschedule(asyncio.get_running_loop().time() + timeouts.token)
-                    finish = self._take(piece) or finish or ("stop" if piece.done else None)
-                    if self._length > BYTES_A_TOKEN * max(LEAST_LENGTH, self._job.sampling.max_tokens):
-                        finish = "length"  # a server that does not count would write for ever
-                        break
-                    if piece.finish or piece.done:
-                        timer.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_SECONDS)
+                await read_response(response, sweep, partial(self._hear, request))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise UpstreamUnavailable(f"it cannot be reached: {error}") from None
         except TimeoutError:
-            if not finish:
+            if not request.finish:
                 raise UpstreamError("it was silent for too long") from None
         except UpstreamError:
-            if not finish:  # what follows the end cannot spoil it
+            if not request.finish:  # what follows the end cannot spoil it
                 raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            if not finish:
+            if not request.finish:
                 where = "broke off" if reached else "did not answer"
                 raise UpstreamError(f"it {where}: {type(error).__name__}: {error}") from None
-        self._finish(finish)
+        self._finish(request.finish)
+
+    def _hear(self, request: Request, pieces: Iterable[Piece]) -> bool:
+        """Take what the server says; True when that is enough. Raises ``UpstreamError`` when it gave up."""
+        for piece in pieces:
+            if piece.text or piece.thought:
+                self._saw_token(request)
+            request.finish = self._take(piece) or request.finish or ("stop" if piece.done else "")
+            if self._length > BYTES_A_TOKEN * max(LEAST_LENGTH, self._job.sampling.max_tokens):
+                request.finish = "length"  # a server that does not count would write for ever
+                return True
+            if piece.finish or piece.done:
+                request.wait_for_last_words()
+        return False
 
     def _body(self, server: Server) -> bytes:
         job, so_far = self._job, self._job.resume_text + "".join(self._text)
@@ -236,23 +268,24 @@ class Answer:
             )
         )
 
-    def _saw_token(self, server: Server, began: float) -> None:
+    def _saw_token(self, request: Request) -> None:
+        request.wait(self._limits.token)
         if not self._first:
             self._first = time.monotonic()
-            seconds = self._first - began
-            server.saw_first_token(seconds)
+            seconds = self._first - request.began
+            request.server.saw_first_token(seconds)
             self._totals.first_tokens += 1
             self._totals.first_token_seconds += seconds
 
     def _take(self, piece: Piece) -> str:
         """Pass a piece on; the reason when it is the last. Raises ``UpstreamError`` when the server gave up."""
-        choices = cut_choices(piece.choices, self._job.sampling.logprobs)
+        choices = cut_choices(piece.choices, self._job.sampling.logprobs) if piece.choices else ()
         if piece.text:
             text = self._mend(piece.text)
             self._text.append(text)
             self._length += len(text)
-            self._totals.output_tokens += 1
-            self._outbox.put(text, 1, choices)
+            self._totals.output_tokens += piece.tokens
+            self._outbox.put(text, piece.tokens, choices)
         elif choices:  # of tokens that make no whole character yet
             self._outbox.put("", 0, choices)
         self._usage = piece.usage or self._usage
@@ -267,7 +300,7 @@ class Answer:
         whole = text[:-1] if self._half else text
         return whole if whole.isascii() else whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
-    def _finish(self, finish: str | None) -> None:
+    def _finish(self, finish: str) -> None:
         """The stream is over. Raises ``UpstreamError`` when it had no end."""
         if not finish:
             raise UpstreamError("it broke off")

@@ -12,10 +12,12 @@ from ..messages import Choice, Ended, Started
 
 @dataclass(slots=True)
 class Outbox:
-    """What was written of an answer and not yet taken by the worker. ``news`` is called after every change."""
+    """What was written of an answer and not yet taken by the worker; ``is_new`` when there is any. ``news`` is called
+    for all but text, of whose coming the relay hears for many answers at once.
+    """
 
     generation: str
-    news: Callable[[str], None]
+    news: Callable[[], None]
     lock: threading.Lock = field(default_factory=threading.Lock)
     started: Started | None = None
     text: list[str] = field(default_factory=list)
@@ -25,6 +27,7 @@ class Outbox:
     ended: Ended | None = None
     returned: bool = False
     closed: bool = False
+    is_new: bool = False
 
     def put(self, text: str, tokens: int, choices: Iterable[Choice] = ()) -> None:
         with self.lock:
@@ -34,7 +37,7 @@ class Outbox:
             self.choices.extend(choices)
             self.tokens += tokens
             self.total += tokens
-        self.news(self.generation)
+            self.is_new = True
 
     def close(self) -> None:
         """What comes from now on is nobody's."""
@@ -46,12 +49,13 @@ class Outbox:
             self.started = started or self.started
             self.ended = self.ended or ended
             self.returned = returned
-        self.news(self.generation)
+            self.is_new = True
+        self.news()
 
     def take(self) -> Written:
         with self.lock:
             text, tokens = "".join(self.text), self.tokens
             choices = tuple(self.choices)
-            self.text, self.choices, self.tokens = [], [], 0
+            self.text, self.choices, self.tokens, self.is_new = [], [], 0, False
             started, self.started = self.started, None
             return Written(self.generation, started, text, (), tokens, choices, self.ended, self.returned)

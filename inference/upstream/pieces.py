@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ TOO_LONG = ("context length", "context size", "context window", "maximum context
 SHOWN = 200  # characters of a server's own words, for the log
 NOT_TAKEN = (401, 403, 404, 405, 408, 425)  # refusals that are no word on the request
 BUSY = (429, 503)
+MOST_TOGETHER = 1000  # characters of texts put together: whoever counts them may have had enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,48 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """``thought``: the model thinks (``reasoning_content``), which is no part of the answer. ``done``: all was said."""
+    """``text`` in so many ``tokens``. ``thought``: the model thinks (``reasoning_content``), which is no part of the
+    answer. ``done``: all was said.
+    """
 
     text: str = ""
+    tokens: int = 0
     choices: tuple[Choice, ...] = ()
     thought: bool = False
     finish: str = ""
     usage: Usage | None = None
     done: bool = False
+
+
+def read_pieces(events: Iterable[tuple[bytes, bytes]]) -> Iterator[Piece]:
+    """What events say, in order; text that follows text in one piece. Raises as ``read_piece``, in its turn."""
+    texts: list[str] = []
+    room = MOST_TOGETHER
+    for name, data in events:
+        text = "" if name else _plain_text(data)
+        if texts and len(text) not in range(1, room):
+            yield Piece("".join(texts), len(texts))
+            texts, room = [], MOST_TOGETHER
+        if text:
+            texts.append(text)
+            room -= len(text)
+        else:
+            yield read_piece(name, data)
+    if texts:
+        yield Piece("".join(texts), len(texts))
+
+
+def _plain_text(data: bytes) -> str:
+    """The text of an event that says nothing else, as nearly all do; empty for any other."""
+    try:
+        message = orjson.loads(data)
+        (choice,) = message["choices"]
+        text = choice["delta"]["content"]
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return ""
+    more = choice.get("index") or choice.get("finish_reason") or choice.get("logprobs") or message.get("usage")
+    wrong = message.get("error") or message.get("object") == "error"
+    return text if isinstance(text, str) and not more and not wrong else ""
 
 
 def read_piece(name: bytes, data: bytes) -> Piece:
@@ -53,8 +89,10 @@ def read_piece(name: bytes, data: bytes) -> Piece:
     if not isinstance(delta, dict):
         raise UpstreamError("it sent an answer of an unknown shape")
     text, finish = delta.get("content"), choice.get("finish_reason")
+    text = text if isinstance(text, str) else ""
     return Piece(
-        text=text if isinstance(text, str) else "",
+        text=text,
+        tokens=int(bool(text)),
         choices=read_choices(choice.get("logprobs")) if choice.get("logprobs") else (),
         thought=bool(delta.get("reasoning_content") or delta.get("reasoning")),
         finish=finish if isinstance(finish, str) else "",

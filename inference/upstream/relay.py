@@ -1,7 +1,7 @@
 """Servers as the worker's engine: one asyncio loop in a thread of its own writes all the answers.
 
-The worker's thread looks in every window and takes what has come for all of them, so that a token costs
-no more than its parsing.
+The worker's thread asks in every window for what has come for all of them, which the loop then reads with one look
+(``sweep``), so that a token costs no more than its parsing.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from ..messages import Claim
 from .answer import Answer, Limits, Totals
 from .outbox import Outbox
 from .server import Pool, Server, make_server
+from .sweep import Sweep
 
 logger = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.025  # longest wait for a token before the worker looks for cancels again
+LOOK_SECONDS = 0.005  # between looks for tokens while none have come
 START_SECONDS = 10.0
 GONE = "No model server answers."
 USER_AGENT = "chatapp"
@@ -61,8 +63,9 @@ class Relay:
         self._totals = Totals()
         self._open: dict[str, tuple[Answer, Outbox]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by outbox; of the loop's thread alone
-        self._news: dict[str, None] = {}
-        self._lock, self._changed = threading.Lock(), threading.Event()
+        self._changed = threading.Event()
+        self._sweep = Sweep(self._changed.set)
+        self._next_look: asyncio.TimerHandle | None = None
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._thread.start()
@@ -97,7 +100,7 @@ class Relay:
         return "" if self._pool.up else GONE
 
     def begin(self, claim: Claim) -> None:
-        outbox = Outbox(claim.job.id, self._tell)
+        outbox = Outbox(claim.job.id, self._changed.set)
         answer = Answer(claim, outbox, self._pool, self._limits, self._totals)
         self._open[claim.job.id] = (answer, outbox)
         self._loop.call_soon_threadsafe(self._start, answer, outbox)
@@ -107,11 +110,10 @@ class Relay:
             raise EngineError("the relay has stopped")
         if window:
             time.sleep(window)
+        self._loop.call_soon_threadsafe(self._look)
         self._changed.wait(TURN_SECONDS)
-        with self._lock:
-            self._changed.clear()
-            news, self._news = self._news, {}
-        written = [self._open[generation][1].take() for generation in news if generation in self._open]
+        self._changed.clear()  # before the look at the outboxes: what comes now sets it again
+        written = [outbox.take() for _, outbox in self._open.values() if outbox.is_new]
         for one in written:
             if one.ended or one.returned:
                 del self._open[one.generation]
@@ -168,7 +170,7 @@ class Relay:
 
     async def _write(self, answer: Answer, outbox: Outbox) -> None:
         try:
-            await answer.write(self._session)
+            await answer.write(self._session, self._sweep)
         except Exception:
             # a fault of ours must end the answer, not leave its reader waiting
             logger.exception("job %s could not be relayed", outbox.generation)
@@ -178,11 +180,12 @@ class Relay:
         if task := self._tasks.get(id(outbox)):
             task.cancel()
 
-    def _tell(self, generation: str) -> None:
-        with self._lock:
-            self._news[generation] = None
-            if not self._changed.is_set():
-                self._changed.set()
+    def _look(self) -> None:
+        """Read what has come; while that is nothing, again in a moment."""
+        if self._next_look:
+            self._next_look.cancel()
+        found = self._sweep.look()
+        self._next_look = None if found else self._loop.call_later(LOOK_SECONDS, self._look)
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_SECONDS)

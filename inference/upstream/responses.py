@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterable
 
 import aiohttp
 import orjson
 
 from ..errors import UpstreamUnavailable
 from .bodies import read_bounded
-from .pieces import BUSY, Piece, read_error, read_piece
+from .pieces import BUSY, Piece, read_error, read_piece, read_pieces
 from .server import Server
 from .sse import LONGEST_EVENT, EventParser
+from .sweep import Sweep
 
 MOST_PAUSE = 30.0  # seconds a server that says it is busy is left alone
 
+Hear = Callable[[Iterable[Piece]], bool]  # True when that was enough
 
-async def stream_pieces(response: aiohttp.ClientResponse) -> AsyncIterator[Piece]:
-    """What the response says, until it says that it is done. A server that does not stream sends all at once."""
+
+async def read_response(response: aiohttp.ClientResponse, sweep: Sweep, hear: Hear) -> None:
+    """Give ``hear`` what the response says as it comes. A server that does not stream says all at once."""
     if response.content_type == "application/json":
-        yield read_piece(b"", await read_bounded(response, LONGEST_EVENT))
+        hear([read_piece(b"", await read_bounded(response, LONGEST_EVENT))])
         return
     parser = EventParser()
-    async for chunk in response.content.iter_any():
-        for name, data in parser.feed(chunk):
-            yield read_piece(name, data)
-    for name, data in parser.finish():
-        yield read_piece(name, data)
+    await sweep.read(response.content, lambda data: hear(read_pieces(parser.feed(data))))
+    hear(read_pieces(parser.finish()))
 
 
 async def check_status(response: aiohttp.ClientResponse, server: Server) -> None:

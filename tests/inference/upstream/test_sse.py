@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import UpstreamError
+from inference.upstream.pieces import Piece, Usage, read_pieces
 from inference.upstream.sse import EventParser
 
 LINE_ENDS = (b"\n", b"\r", b"\r\n")
@@ -64,3 +65,27 @@ def test_the_limit_is_of_one_event_and_not_of_all():
 
 def test_a_byte_order_mark_is_no_part_of_the_first_field():
     assert parse(EventParser(), [b"\xef\xbb\xbfdata: a\n\n"]) == [(b"", b"a")]
+
+
+TEXT = b'{"choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":%b}]}'
+
+
+def test_text_that_follows_text_is_one_piece():
+    usage = b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}'
+    plain = [TEXT % (word, b"null") for word in (b"a", b"b", b"c")]
+    events = [*plain, TEXT % (b"d", b'"stop"'), *plain[:1], usage, b"[DONE]"]
+    pieces = list(read_pieces((b"", event) for event in events))
+    assert pieces == [
+        Piece("abc", 3),
+        Piece("d", 1, finish="stop"),
+        Piece("a", 1),
+        Piece(usage=Usage(3, 4)),
+        Piece(done=True),
+    ]
+
+
+def test_what_came_before_an_error_is_told_before_it():
+    pieces = read_pieces([(b"", TEXT % (b"a", b"null")), (b"", b'{"error":"no"}')])
+    assert next(pieces) == Piece("a", 1)
+    with pytest.raises(UpstreamError, match="no"):
+        next(pieces)
