@@ -166,10 +166,19 @@ local function close_log(id, holder)
   call('EXPIRE', key('log', id), UNRELEASED)
 end
 
--- Append those of ``events`` ({seq, tokens, line}, in order) that follow what is there.
--- False, and nothing done, when events between are missing.
-local function append(id, events, ends)
-  local job = call('HMGET', key('job', id), 'seq', 'tokens', 'tenant', 'weight', 'readers', 'holder')
+-- What tenants owe for the tokens appended here: charged once for all of a flush (settle).
+local owed = {}
+
+local function settle()
+  for tenant, cost in pairs(owed) do charge(tenant, cost) end
+end
+
+-- Append those of ``events`` ({seq, tokens, line}, in order) that follow what is there. False, and nothing done, when
+-- events between are missing, or the job is not the writer's (nil: anybody's). To be settled.
+local function append(id, events, ends, writer)
+  local name = key('job', id)
+  local job = call('HMGET', name, 'seq', 'tokens', 'tenant', 'weight', 'readers', 'holder')
+  if writer and job[6] ~= writer then return false end
   local seq, tokens, lines = tonumber(job[1]), 0, {}
   for _, event in ipairs(events) do
     if event[1] > seq then
@@ -179,8 +188,8 @@ local function append(id, events, ends)
   end
   if #lines == 0 then return true end
   call('XADD', key('log', id), 'MAXLEN', '~', LONGEST_LOG, seq .. '-0', 'e', table.concat(lines, '\n'))
-  call('HSET', key('job', id), 'seq', seq, 'tokens', tonumber(job[2]) + tokens)
-  if tokens > 0 then charge(job[3], tokens * OUTPUT_COST / tonumber(job[4])) end
+  call('HSET', name, 'seq', seq, 'tokens', tonumber(job[2]) + tokens)
+  if tokens > 0 then owed[job[3]] = (owed[job[3]] or 0) + tokens * OUTPUT_COST / tonumber(job[4]) end
   tell(job[5], id, lines)
   if ends then close_log(id, job[6]) end
   return true

@@ -3,9 +3,9 @@
 local worker, at, refused = ARGV[2], 3, {}
 while at <= #ARGV do
   local id, ends, count = ARGV[at], ARGV[at + 1] == '1', tonumber(ARGV[at + 2])
-  local held = call('HGET', key('job', id), 'holder') == worker
-  if not held or not append(id, read_events(at + 3, count), ends) then refused[#refused + 1] = id end
+  if not append(id, read_events(at + 3, count), ends, worker) then refused[#refused + 1] = id end
   at = at + 3 + 3 * count
 end
+settle()
 send_outbox()
 return refused

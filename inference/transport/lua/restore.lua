@@ -11,5 +11,6 @@ end
 call('HSET', key('job', id), 'attempts', ARGV[3])
 hold(id, worker)
 append(id, read_events(14, tonumber(ARGV[5])), ARGV[4] == '1')
+settle()
 send_outbox()
 return 1
