@@ -16,13 +16,14 @@ from django.urls import re_path
 
 pages = get_asgi_application()
 
+from chatapp.common.sockets import keep_send  # noqa: E402 (models must be loaded first)
 from chatapp.openai_api.handler import ApiHandler  # noqa: E402 (models must be loaded first)
 from chatapp.routing import websocket_urlpatterns  # noqa: E402 (models must be loaded first)
 
 application = ProtocolTypeRouter(
     {
         "http": URLRouter([re_path(r"^v1/", ApiHandler()), re_path(r"", pages)]),  # type: ignore[arg-type]
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": AllowedHostsOriginValidator(keep_send(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))),
     }
 )
 

@@ -21,6 +21,7 @@ from accounts.permissions import get_membership
 from accounts.quotas import read_usage
 from accounts.scoping import tenant_scope
 from chatapp.common.errors import BadRequest, ChatappError, NotFound
+from chatapp.common.sockets import own_send
 from chatapp.common.threads import in_thread
 from inference.errors import TransportUnavailable
 
@@ -56,6 +57,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         self._streams: dict[UUID, asyncio.Task[None]] = {}
         self._open: set[UUID] = set()
+        self._send_frame = own_send(self.scope, self.base_send)
         await self.accept()
         try:
             usage = await self._do(_usage)
@@ -219,7 +221,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _send(self, frame: Frame) -> None:
         """To a client that has gone there is nothing to say; ``disconnect`` follows and cleans up."""
         with contextlib.suppress(OSError):
-            await self.base_send({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
+            await self._send_frame({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
 
 
 def _act(membership: Membership, request: requests.Act) -> tuple[Accepted, Frame, Frame]:
