@@ -28,12 +28,8 @@ VERSION = 1
 
 T = TypeVar("T")
 
-_EVENTS: dict[str, type[Started] | type[Text] | type[Ended]] = {
-    "started": Started,
-    "text": Text,
-    "ended": Ended,
-}
-_KINDS = {cls: kind for kind, cls in _EVENTS.items()}
+_EVENTS: dict[str, type[Started] | type[Ended]] = {"started": Started, "ended": Ended}
+_KINDS: dict[type, str] = {Started: "started", Text: "text", Ended: "ended"}
 _FIELDS: dict[type, frozenset[str]] = {
     cls: frozenset(field.name for field in fields(cls)) for cls in (*_KINDS, Job, Sampling, ChatMessage, WorkerReport)
 }
@@ -46,13 +42,12 @@ def encode_event(event: Event) -> bytes:
 def decode_event(raw: bytes | str) -> Event:
     """Inverse of ``encode_event``. Raises ``ValueError`` for another version or an unknown kind."""
     message = _checked(raw)
-    cls, given = _EVENTS.get(message.get("kind", "")), message.get("event", {})
-    if cls is None:
+    kind, given = message.get("kind", ""), message.get("event", {})
+    if kind == "text":
+        return _text(given)
+    if kind not in _EVENTS:
         raise ValueError("unknown event kind")
-    if cls is Text:
-        given["token_ids"] = tuple(given["token_ids"])
-        given["choices"] = tuple(map(_choice, given.get("choices", ())))
-    return _known(cls, given)
+    return _known(_EVENTS[kind], given)
 
 
 def encode_job(job: Job) -> bytes:
@@ -82,6 +77,12 @@ def _sampling(given: dict[str, Any]) -> Sampling:
     biases = tuple((token_id, bias) for token_id, bias in given.get("logit_bias", ()))
     lists = {name: tuple(given.get(name, ())) for name in ("stop", "stop_token_ids")}
     return _known(Sampling, {**given, **lists, "logit_bias": biases})
+
+
+def _text(given: dict[str, Any]) -> Text:
+    """Field by field: nearly all events are these."""
+    choices = tuple(map(_choice, given["choices"])) if given.get("choices") else ()
+    return Text(given["seq"], given["text"], tuple(given["token_ids"]), given.get("without_ids", 0), choices)
 
 
 def _choice(given: dict[str, Any]) -> Choice:

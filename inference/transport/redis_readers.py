@@ -34,25 +34,44 @@ MOST_PENDING = 512  # events kept for a slow reader; beyond that it reads the lo
 class Reader:
     """One who follows a log. ``pending`` are events that came since it last looked."""
 
-    __slots__ = ("behind", "pending", "seq", "woken")
+    __slots__ = ("_waiting", "behind", "pending", "seq")
 
     def __init__(self, seq: int) -> None:
         self.seq = seq
         self.behind = True  # something may be in the log that was not heard
         self.pending: list[Event] = []
-        self.woken = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None
 
     def tell(self, events: list[Event]) -> None:
         if len(self.pending) + len(events) > MOST_PENDING:
             self.lose()
         else:
             self.pending += events
-            self.woken.set()
+            self._wake()
 
     def lose(self) -> None:
         """What came is not all there is."""
         self.pending, self.behind = [], True
-        self.woken.set()
+        self._wake()
+
+    async def wait(self) -> None:
+        """Until something has come, or may have been missed."""
+        if not self.pending and not self.behind:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+
+    def take(self) -> list[Event]:
+        """The events that came after its number; none when some are missing before them."""
+        events, self.pending = self.pending, []
+        if events and events[0].seq <= self.seq:
+            events = [event for event in events if event.seq > self.seq]
+        if events and events[0].seq != self.seq + 1:
+            self.behind = True
+        return [] if self.behind else events
+
+    def _wake(self) -> None:
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 class Readers:
@@ -72,36 +91,29 @@ class Readers:
         reader = Reader(after_seq)
         self._join(generation, reader)
         try:
-            async for events in self._read_on(generation, reader):
-                yield events
+            events, ended = await self._catch_up(generation, reader)
+            while True:
+                if events:
+                    reader.seq = events[-1].seq
+                    yield events
+                if ended or (events and isinstance(events[-1], Ended)):
+                    return
+                events, ended = await self._next(generation, reader)
         finally:
             await self._leave(generation, reader)
-
-    async def _read_on(self, generation: str, reader: Reader) -> AsyncIterator[list[Event]]:
-        events, ended = await self._catch_up(generation, reader)
-        while True:
-            if events:
-                reader.seq = events[-1].seq
-                yield events
-            if ended or (events and isinstance(events[-1], Ended)):
-                return
-            events, ended = await self._next(generation, reader)
 
     async def _next(self, generation: str, reader: Reader) -> tuple[list[Event], bool]:
         """Events after the reader's number, once there are any; and whether the log has ended."""
         while True:
-            await reader.woken.wait()
-            reader.woken.clear()
-            events = [event for event in reader.pending if event.seq > reader.seq]
-            reader.pending = []
-            if reader.behind or (events and events[0].seq != reader.seq + 1):
+            await reader.wait()
+            if events := reader.take():
+                return events, False
+            if reader.behind:
                 try:
                     return await self._catch_up(generation, reader)
                 except TransportUnavailable:
                     await asyncio.sleep(RETRY_SECONDS)
                     reader.lose()
-            elif events:
-                return events, False
 
     async def _catch_up(self, generation: str, reader: Reader) -> tuple[list[Event], bool]:
         """Read the log, and be told from here on."""
