@@ -15,7 +15,7 @@ from .messages import Choice, Claim, Ended, Started
 TellProgress = Callable[[float, str], None]  # a share from 0 to 1, and what is done
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # and not frozen: that would cost three times as much, for every token
 class Written:
     """What is new of one answer. The worker numbers the events and puts its name and the time in.
 

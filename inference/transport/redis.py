@@ -107,15 +107,13 @@ class RedisTransport:
         return [_read_claim(*claim) for claim in found], float(kept) if kept else None
 
     def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
-        args: list[Any] = []
-        for generation, run in events.items():
-            args += [generation, _ends(run), len(run), *_event_fields(run)]
-        refused = self._scripts.run("publish", worker, *args)
+        texts = [b"%b %d\n%b" % (name.encode(), _ends(run), _events_text(run)) for name, run in events.items()]
+        refused = self._scripts.run("publish", worker, *texts)
         return frozenset(generation.decode() for generation in refused)
 
     def restore(self, worker: str, claim: Claim, events: Sequence[Event]) -> bool:
-        fields = [*_job_fields(claim.job), *_event_fields(events)]
-        return bool(self._scripts.run("restore", worker, claim.attempt, _ends(events), len(events), *fields))
+        log = [_ends(events), _events_text(events)]
+        return bool(self._scripts.run("restore", worker, claim.attempt, *log, *_job_fields(claim.job)))
 
     def renew(self, worker: str, report: WorkerReport | None = None) -> Renewal:
         told = ("", "") if report is None else (report.model, encode_report(report))
@@ -138,12 +136,13 @@ def _job_fields(job: Job) -> list[Any]:
     return [job.id, encode_job(job), *fields]
 
 
-def _event_fields(events: Sequence[Event]) -> list[Any]:
-    """As ``read_events`` of lua/common.lua reads them."""
-    fields: list[Any] = []
-    for event in events:
-        fields += [event.seq, event.tokens if isinstance(event, Text) else 0, encode_event(event)]
-    return fields
+def _events_text(events: Sequence[Event]) -> bytes:
+    """As ``read_events`` of lua/common.lua reads them, in one argument: each one more costs as much as the event."""
+    return b"\n".join(map(_event_line, events))
+
+
+def _event_line(event: Event) -> bytes:
+    return b"%d %d %b" % (event.seq, event.tokens if isinstance(event, Text) else 0, encode_event(event))
 
 
 def _ends(events: Sequence[Event]) -> int:

@@ -225,12 +225,11 @@ local function hold(id, worker)
   call('ZADD', LEASES, exact(NOW + LEASE), worker)
 end
 
--- ``count`` events from ARGV[first] on, each as sequence number, tokens and line.
-local function read_events(first, count)
+-- Events out of a text with one on each line: its sequence number, its tokens and itself.
+local function read_events(text)
   local events = {}
-  for n = 0, count - 1 do
-    local at = first + 3 * n
-    events[n + 1] = { tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2] }
+  for seq, tokens, line in string.gmatch(text, '(%d+) (%d+) ([^\n]+)') do
+    events[#events + 1] = { tonumber(seq), tonumber(tokens), line }
   end
   return events
 end

@@ -1,5 +1,5 @@
--- ARGV: time, worker, attempt, 1 when the last event ends it, number of events, the job's fields (write_job), the
--- events (read_events). 1 when the worker holds the job now, or its end is in the log.
+-- ARGV: time, worker, attempt, 1 when the last event ends it, the events (read_events), the job's fields
+-- (write_job). 1 when the worker holds the job now, or its end is in the log.
 local worker, id = ARGV[2], ARGV[6]
 if known(id) then
   local job = call('HMGET', key('job', id), 'holder', 'ended')
@@ -10,7 +10,7 @@ else
 end
 call('HSET', key('job', id), 'attempts', ARGV[3])
 hold(id, worker)
-append(id, read_events(14, tonumber(ARGV[5])), ARGV[4] == '1')
+append(id, read_events(ARGV[5]), ARGV[4] == '1')
 settle()
 send_outbox()
 return 1
