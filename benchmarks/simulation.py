@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.crowd import Crowd, Tenant
+from inference.fairness import spare_slots
 from inference.messages import ChatMessage, Claim, Ended, Event, Job, Sampling, Started, Text, WorkerReport
 from inference.pace import Pace
 from inference.transport import MemoryTransport
@@ -46,11 +47,12 @@ class SimulatedWorker:
         lengths: Mapping[str, int],
         *,
         slots: int = 16,
+        spare: int = 6,
         rate: Callable[[int], float] = lambda n: 40.0 / (1 + n / 16),
         prefill: float = 4000.0,
     ) -> None:
         self._transport, self._clock, self._lengths = transport, clock, lengths
-        self._slots, self._rate, self._prefill = slots, rate, prefill
+        self._slots, self._spare, self._rate, self._prefill = slots, spare, rate, prefill
         self._answers: dict[str, _Answer] = {}
         self._pace, self._unread, self._reported = Pace(clock), 0.0, -math.inf
 
@@ -65,7 +67,8 @@ class SimulatedWorker:
         self._report()
 
     def _claim(self) -> None:
-        claims = self._transport.claim("w", self._slots - len(self._answers), 1_000_000)
+        free = self._slots + self._spare - len(self._answers)
+        claims = self._transport.claim("w", free, 1_000_000, spare=self._spare)
         self._pace.began(claims)
         for claim in claims:
             self._unread += claim.job.prompt_tokens
@@ -91,7 +94,7 @@ class SimulatedWorker:
         report = None
         if self._clock() - self._reported >= REPORT:
             self._reported = self._clock()
-            free = self._slots - len(self._answers)
+            free = max(0, self._slots - len(self._answers))
             report = self._pace.describe(WorkerReport("w", "ready", free_slots=free, at=self._clock()))
         self._transport.renew("w", report)
 
@@ -108,7 +111,7 @@ def simulate(tenants: list[Tenant], seconds: float, *, slots: int = 16, seed: in
         return Job(name, tenant.name, "m", (message,), sampling, prompt, weight=tenant.weight, submitted_at=now)
 
     crowd = Crowd(transport, tenants, make_job, seed=seed)
-    worker = SimulatedWorker(transport, clock, lengths, slots=slots)
+    worker = SimulatedWorker(transport, clock, lengths, slots=slots, spare=spare_slots(slots))
     while clock.now < seconds:
         crowd.tick(clock.now)
         clock.now += STEP

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from .answering import LoadEngine, TellProgress
+from .fairness import spare_slots
 from .transport import LocalTransport, RedisTransport, Transport
 from .worker import Worker
 
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         model=options.model,
         demo=options.demo,
         grace=options.grace,
+        spare=spare_slots(options.slots),
         alone=options.socket is not None,
     )
 
@@ -53,7 +55,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--engine", choices=("torch", "openai"), default="torch", help="openai: relay to --upstream")
     parser.add_argument("--name", default=socket.gethostname())
     parser.add_argument("--model", required=True, help="the name that jobs ask for")
-    parser.add_argument("--slots", type=int, default=16, help="answers at once")
+    parser.add_argument("--slots", type=int, default=16, help="answers at once; 3/8 more for whoever has few")
     parser.add_argument("--grace", type=float, default=30.0, help="seconds to end answers in after SIGTERM")
     parser.add_argument("--demo", action="store_true")
     jobs = parser.add_argument_group("where the jobs are")
@@ -123,7 +125,7 @@ def load_torch(options: argparse.Namespace, key: bytes) -> LoadEngine:
             model=options.path,
             device=options.device,
             weights=options.weights,
-            max_num_seqs=options.slots,
+            max_num_seqs=options.slots + spare_slots(options.slots),
             kv_memory_bytes=options.kv_megabytes * 2**20 or None,
             num_threads=options.threads or None,
             prefix_salt=hashlib.sha256(b"prefix:" + key).digest(),
@@ -149,7 +151,7 @@ def load_upstream(options: argparse.Namespace) -> LoadEngine:
             urls=tuple(options.upstream),
             model=options.upstream_model,
             key=os.environ.get("CHATAPP_UPSTREAM_KEY", ""),
-            slots=options.slots,
+            slots=options.slots + spare_slots(options.slots),
             context_length=options.context,
             first_token_seconds=options.first_token_timeout,
             token_seconds=options.token_timeout,

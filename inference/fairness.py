@@ -6,6 +6,10 @@ tenant that comes back from idle is lifted to the lowest counter among those wai
 time is no credit ("Fairness in Serving Large Language Models", OSDI 2024, algorithm 2). Inside a
 tenant the jobs for one model go in order of arrival. A lower band goes only when the band above it is empty.
 
+Who has most under way may hold every slot when others come back. So a worker keeps some spare ones (``spare_slots``),
+for which not the next in line but the next that has little under way is taken (``may_use_spare``), as long as that
+is one whose turn would have come right after: what counters assure then holds but for one prompt.
+
 A worker takes jobs of its model and those that ask for none, so jobs of other models are not in their way.
 """
 
@@ -16,9 +20,10 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
-from .messages import Job, Position, Waiting
+from .messages import INTERACTIVE, Job, Position, Waiting
 
 PROMPT_COST, OUTPUT_COST = 1.0, 2.0
+TINY = 1e-9  # what sums of shares may differ by
 
 Lane = tuple[str, str]  # a model, and a tenant whose jobs for it wait in order
 
@@ -58,13 +63,17 @@ class FairQueue:
         jobs = self._waiting.setdefault(job.band, {}).setdefault((job.model, job.tenant), deque())
         (jobs.appendleft if first else jobs.append)(job)
 
-    def pop(self, room: float = math.inf, model: str | None = None) -> Job | None:
+    def pop(
+        self, room: float = math.inf, model: str | None = None, running: Mapping[str, float] | None = None
+    ) -> Job | None:
         """The next job for a worker of ``model`` (None: of any), charged for its prompt; None when none waits or its
-        prompt is over ``room`` tokens.
+        prompt is over ``room`` tokens. With ``running`` (``may_use_spare``) the next job for a spare slot.
 
         A job that does not fit holds the line: smaller ones behind it must not starve it.
         """
         job = next(self._in_order(dict(self._counters), model=model), None)
+        if job is not None and running is not None and not may_use_spare(job, running):
+            job = self._next_for_spare(job, model, running)
         if job is None or job.prompt_tokens > room:
             return None
         self.remove(job.id)
@@ -98,6 +107,15 @@ class FairQueue:
             for job in self._in_order(counters, output_tokens, also)
         ]
 
+    def _next_for_spare(self, head: Job, model: str | None, running: Mapping[str, float]) -> Job | None:
+        """Where a spare slot is not for ``head``: another tenant's job that would go before the next of its own."""
+        others = (job for job in self._in_order(dict(self._counters), model=model) if job.tenant != head.tenant)
+        job = next(others, None)
+        after = self.counter(head.tenant) + _cost(head, head.prompt_tokens, 0)
+        if job is None or self.counter(job.tenant) > after or not may_use_spare(job, running):
+            return None
+        return job
+
     def _lifted(self, tenant: str) -> float:
         """The tenant's counter were it to push a job now."""
         waiting = {name for lanes in self._waiting.values() for _, name in lanes}
@@ -129,6 +147,24 @@ class FairQueue:
 
     def _jobs(self) -> Iterator[Job]:
         return (job for lanes in self._waiting.values() for jobs in lanes.values() for job in jobs)
+
+
+def spare_slots(slots: int) -> int:
+    """How many a worker of so many keeps beyond them: six for sixteen, none for one."""
+    return (3 * slots + 4) // 8
+
+
+def may_use_spare(job: Job, running: Mapping[str, float]) -> bool:
+    """Whether a spare slot is for ``job``.
+
+    ``running``: each tenant's answers under way, divided by its weight. It is for a tenant that has none, or that
+    even with one more has no more than another: so never for the one that has most, nor for one that is alone.
+    """
+    if job.band != INTERACTIVE:
+        return False
+    own = running.get(job.tenant, 0.0)
+    most = max((share for tenant, share in running.items() if tenant != job.tenant), default=0.0)
+    return own < TINY or own + 1 / job.weight <= most + TINY
 
 
 def places(line: Sequence[Waiting]) -> dict[str, Position]:

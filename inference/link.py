@@ -29,10 +29,10 @@ RETRY_SECONDS = 0.5  # while the transport cannot be reached
 
 
 class Link:
-    """``report`` is sent with the next exchange after each ``beat`` that brings one."""
+    """``report`` is sent with the next exchange after each ``beat`` that brings one. ``spare``: as for ``claim``."""
 
-    def __init__(self, transport: Transport, worker: str) -> None:
-        self._transport, self._worker = transport, worker
+    def __init__(self, transport: Transport, worker: str, spare: int = 0) -> None:
+        self._transport, self._worker, self._spare = transport, worker, spare
         self._changed = threading.Condition()
         self._outbox: dict[str, list[Event]] = {}
         self._claims: list[Claim] = []
@@ -214,7 +214,7 @@ class Link:
     def _claim(self, slots: int, kv_tokens: int, wait: float) -> None:
         if slots <= 0:
             return
-        claims = self._transport.claim(self._worker, slots, max(0, kv_tokens), wait)
+        claims = self._transport.claim(self._worker, slots, max(0, kv_tokens), wait, self._spare)
         if claims:
             self._held.begin(claims)
             with self._changed:

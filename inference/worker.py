@@ -40,7 +40,8 @@ class Worker:
 
     ``load`` is called with a progress callback (share, what is done). ``model`` is the name that jobs
     ask for, ``demo`` whether people are to be told that this is the bundled demo. Answers under way when it
-    is stopped have ``grace`` seconds to end; what is not written then is handed back to the line. A worker that
+    is stopped have ``grace`` seconds to end; what is not written then is handed back to the line. The last ``spare``
+    of the engine's slots are for tenants that have little under way. A worker that
     has no engine ends; one that is ``alone`` on its machine stays, and if none of the others there has one, it ends
     what waits, and says why.
     """
@@ -54,15 +55,16 @@ class Worker:
         model: str,
         demo: bool = False,
         grace: float = 0.0,
+        spare: int = 0,
         alone: bool = True,
     ) -> None:
         self._transport, self._load, self._name = transport, load, name
-        self._grace, self._alone = grace, alone
+        self._grace, self._spare, self._alone = grace, spare, alone
         self._report = WorkerReport(name, "starting", model=model, demo=demo, at=time.time())
         self._running: dict[str, Running] = {}
         self._stopping = threading.Event()
         self._ends = 0.0  # once stopping: when what is not written is handed back
-        self._link = Link(transport, name)
+        self._link = Link(transport, name, spare)
         self._flushed = self._reported = 0.0
         self._engine: Engine | None = None
 
@@ -187,7 +189,7 @@ class Worker:
         self._report = replace(
             self._report,
             **_describe(engine) | ({"state": "draining"} if self._stopping.is_set() else {}),
-            free_slots=engine.free_slots,
+            free_slots=max(0, engine.free_slots - self._spare),
             free_kv_tokens=engine.free_kv_tokens,
             counters=engine.counters(),
             at=time.time(),

@@ -52,9 +52,12 @@ class Transport(Protocol):
 
     # For a worker
 
-    def claim(self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0) -> list[Claim]:
+    def claim(
+        self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0, spare: int = 0
+    ) -> list[Claim]:
         """Up to ``free_slots`` jobs that fit ``free_kv_tokens``, fairest first, under a lease.
 
+        The last ``spare`` of these slots are for tenants that have little under way (``fairness.may_use_spare``).
         Waits up to ``wait`` seconds for the first one. A worker gets jobs of the model it has reported, and those that
         ask for none; one that has not reported, any. A job whose worker lost its lease, or handed it back, comes with
         what was published of it (``Claim.text``, ``tokens``, ``token_ids``); one that lost two workers fails with

@@ -117,8 +117,10 @@ class LocalTransport:
     def release(self, generation: str) -> None:
         self._call("release", generation)
 
-    def claim(self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0) -> list[Claim]:
-        claims: list[Claim] = self._call("claim", worker, free_slots, free_kv_tokens, wait)
+    def claim(
+        self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0, spare: int = 0
+    ) -> list[Claim]:
+        claims: list[Claim] = self._call("claim", worker, free_slots, free_kv_tokens, wait, spare)
         return claims
 
     def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:

@@ -106,12 +106,14 @@ class MemoryTransport:
 
     # For a worker
 
-    def claim(self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0) -> list[Claim]:
+    def claim(
+        self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0, spare: int = 0
+    ) -> list[Claim]:
         with self._work:
-            claims = self._claim_now(worker, free_slots, free_kv_tokens)
+            claims = self._claim_now(worker, free_slots, free_kv_tokens, spare)
             if not claims and wait > 0 and free_slots > 0:
                 self._work.wait(wait)
-                claims = self._claim_now(worker, free_slots, free_kv_tokens)
+                claims = self._claim_now(worker, free_slots, free_kv_tokens, spare)
             return claims
 
     def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
@@ -166,7 +168,7 @@ class MemoryTransport:
         self._marks.tell()
         self._work.notify_all()  # not every worker may take it
 
-    def _claim_now(self, worker: str, slots: int, kv_tokens: int) -> list[Claim]:
+    def _claim_now(self, worker: str, slots: int, kv_tokens: int, spare: int) -> list[Claim]:
         self._expire_leases()
         report = self._reports.get(worker)
         model = (report.model if report else "") or None
@@ -174,12 +176,19 @@ class MemoryTransport:
         while len(claims) < slots:
             # A worker that holds nothing takes any job: what can never fit, its engine refuses by name.
             room = kv_tokens if self._held.get(worker) else math.inf
-            job = self._queue.pop(room, model)
+            job = self._queue.pop(room, model, self._running() if slots - len(claims) <= spare else None)
             if job is None:
                 break
             kv_tokens -= job.prompt_tokens
             claims.append(self._lend(worker, self._logs.known(job.id)))
         return claims
+
+    def _running(self) -> dict[str, float]:
+        """As ``fairness.may_use_spare`` takes it."""
+        running: dict[str, float] = {}
+        for log in (self._logs.known(generation) for held in self._held.values() for generation in held):
+            running[log.job.tenant] = running.get(log.job.tenant, 0.0) + 1 / log.job.weight
+        return running
 
     def _lend(self, worker: str, log: Log) -> Claim:
         log.holder, log.lease_ends = worker, self._clock() + self._lease

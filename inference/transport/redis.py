@@ -88,20 +88,22 @@ class RedisTransport:
 
     # For a worker
 
-    def claim(self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0) -> list[Claim]:
+    def claim(
+        self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0, spare: int = 0
+    ) -> list[Claim]:
         until = time.monotonic() + wait
         while True:
             mark = self._news.mark(worker) if wait else Mark()
-            claims, kept = self._claim_now(worker, free_slots, free_kv_tokens)
+            claims, kept = self._claim_now(worker, free_slots, free_kv_tokens, spare)
             left = until - time.monotonic()
             if claims or left <= 0 or free_slots <= 0:
                 return claims
             self._news.wait(worker, mark, left if kept is None else min(left, kept))
 
-    def _claim_now(self, worker: str, slots: int, kv_tokens: int) -> tuple[list[Claim], float | None]:
+    def _claim_now(self, worker: str, slots: int, kv_tokens: int, spare: int) -> tuple[list[Claim], float | None]:
         """Claims, and the seconds after which a job kept for another worker is anybody's."""
         number = self._claim_numbers.setdefault(worker, uuid.uuid4().hex)
-        kept, *found = self._scripts.run("claim", worker, number, slots, kv_tokens)
+        kept, *found = self._scripts.run("claim", worker, number, slots, kv_tokens, spare)
         # Only now: had the answer been lost, the same number would bring the same claims again.
         self._claim_numbers[worker] = uuid.uuid4().hex
         return [_read_claim(*claim) for claim in found], float(kept) if kept else None

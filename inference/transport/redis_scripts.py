@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from ..encoding import VERSION
 from ..errors import TransportUnavailable
-from ..fairness import OUTPUT_COST, PROMPT_COST
+from ..fairness import OUTPUT_COST, PROMPT_COST, TINY
 
 FOLDER = Path(__file__).parent / "lua"
 READING = ("log", "leave", "release", "stats", "waiting")
@@ -63,6 +63,7 @@ class Settings:
             "LONGEST_LOG": self.longest_log,
             "PROMPT_COST": PROMPT_COST,
             "OUTPUT_COST": OUTPUT_COST,
+            "TINY": TINY,
             "VERSION": VERSION,
         }
         lines = "".join(f"local {constant} = {value}\n" for constant, value in constants.items())

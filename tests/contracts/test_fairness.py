@@ -1,4 +1,4 @@
-"""Who goes next, asked of every implementation of the fair queue: pure, and as scripts in Redis."""
+"""Who goes next, asked of every implementation of the fair queue: pure, in memory, and as scripts in Redis."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import random
 import time
 import uuid
 from collections import Counter
+from typing import Any
 
 import pytest
 import redis
 
 from inference.fairness import FairQueue
-from inference.messages import BATCH, INTERACTIVE, Job, Sampling, Started, Text, WorkerReport
-from inference.transport import RedisTransport
+from inference.messages import BATCH, INTERACTIVE, Ended, Event, Job, Sampling, Started, Text, WorkerReport
+from inference.transport import MemoryTransport, RedisTransport, Transport
 
 PROMPT, OUTPUT = 1, 2  # what a token of each costs
 
@@ -22,22 +23,31 @@ PROMPT, OUTPUT = 1, 2  # what a token of each costs
 class PureQueue:
     def __init__(self) -> None:
         self._queue = FairQueue()
+        self._running: list[Job] = []
 
     def push(self, *jobs: Job) -> None:
         for job in jobs:
             self._queue.push(job)
 
-    def pop(self, room: float = float("inf"), model: str | None = None) -> Job | None:
-        return self._queue.pop(room, model)
+    def pop(self, room: float = float("inf"), model: str | None = None, spare: bool = False) -> Job | None:
+        running: dict[str, float] = {}
+        for item in self._running:
+            running[item.tenant] = running.get(item.tenant, 0.0) + 1 / item.weight
+        item = self._queue.pop(room, model, running if spare else None)
+        self._running += [item] if item else []
+        return item
 
     def write(self, job: Job, tokens: int) -> None:
         self._queue.charge(job, output_tokens=tokens)
 
+    def end(self, job: Job) -> None:
+        self._running.remove(job)
 
-class RedisQueue:
-    """The same three acts of a transport: submit, claim, publish."""
 
-    def __init__(self, transport: RedisTransport) -> None:
+class TransportQueue:
+    """The same acts of a transport: submit, claim, publish text and the end."""
+
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._seqs: Counter[str] = Counter()
         self._holders: dict[str, str] = {}
@@ -46,32 +56,37 @@ class RedisQueue:
         for job in jobs:
             self._transport.submit(job)
 
-    def pop(self, room: float = 10**9, model: str | None = None) -> Job | None:
+    def pop(self, room: float = 10**9, model: str | None = None, spare: bool = False) -> Job | None:
         worker = "w" if model is None else f"w-{model}"
         if model is not None:
             self._transport.renew(worker, WorkerReport(worker, "ready", model=model, at=time.time()))
-        claims = self._transport.claim(worker, 1, int(room))
+        claims = self._transport.claim(worker, 1, int(room), spare=int(spare))
         for claim in claims:
             self._holders[claim.job.id] = worker
         return claims[0].job if claims else None
 
     def write(self, job: Job, tokens: int) -> None:
-        seqs, worker = self._seqs, self._holders[job.id]
-        if not seqs[job.id]:
-            self._transport.publish(worker, {job.id: [Started(1, worker, "m", "r", job.prompt_tokens)]})
-            seqs[job.id] = 1
-        seqs[job.id] += 1
-        assert not self._transport.publish(worker, {job.id: [Text(seqs[job.id], "x", (), tokens)]})
+        if not self._seqs[job.id]:
+            self._publish(job, Started, self._holders[job.id], "m", "r", job.prompt_tokens)
+        self._publish(job, Text, "x", (), tokens)
+
+    def end(self, job: Job) -> None:
+        self._publish(job, Ended, "stop")
+
+    def _publish(self, job: Job, kind: type[Event], *fields: Any) -> None:
+        self._seqs[job.id] += 1
+        event = kind(self._seqs[job.id], *fields)
+        assert not self._transport.publish(self._holders[job.id], {job.id: [event]})
 
 
-@pytest.fixture(params=["pure", "redis"])
+@pytest.fixture(params=["pure", "memory", "redis"])
 def queue(request):
-    if request.param == "pure":
-        yield PureQueue()
+    if request.param != "redis":
+        yield PureQueue() if request.param == "pure" else TransportQueue(MemoryTransport())
         return
     prefix = f"{{fair-{uuid.uuid4().hex[:8]}}}:"
     transport = RedisTransport(os.environ["REDIS_URL"], prefix=prefix)
-    yield RedisQueue(transport)
+    yield TransportQueue(transport)
     transport.close()
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         client.delete(*client.keys(prefix + "*"))
@@ -190,6 +205,69 @@ def test_a_job_that_does_not_fit_holds_the_line(queue):
     assert queue.pop(room=100).tenant == "large"
 
 
+def test_a_spare_slot_is_for_whoever_has_little_and_not_for_whoever_has_most(queue):
+    queue.push(*(job("flood") for _ in range(8)))
+    held = [queue.pop() for _ in range(4)]
+    assert queue.pop(spare=True) is None, "nobody else is there, and the flood has all"
+    queue.push(*(job("polite") for _ in range(5)))
+    taken = []
+    for _ in range(5):
+        queue.write(held[0], 10)
+        taken.append(queue.pop(spare=True))
+    assert [item and item.tenant for item in taken] == ["polite"] * 4 + [None], "no more than the flood has"
+    for item in [*held[1:], *taken[:4]]:
+        queue.end(item)
+    assert queue.pop(spare=True).tenant == "polite", "the flood has one, and may not take it"
+    assert queue.pop(spare=True) is None, "both have one"
+
+
+def test_a_heavier_tenant_has_little_at_a_higher_number(queue):
+    queue.push(*(job("light") for _ in range(4)), *(job("heavy", weight=4.0) for _ in range(9)))
+    taken = []
+    while (item := queue.pop(spare=True)) is not None:
+        taken.append(item.tenant)
+    assert Counter(taken) == {"light": 1, "heavy": 4}
+
+
+def test_batch_work_has_no_spare_slot(queue):
+    queue.push(job("bulk", band=BATCH))
+    assert queue.pop(spare=True) is None
+    assert queue.pop().tenant == "bulk"
+
+
+def test_a_spare_slot_passes_over_one_prompt_and_no_more(queue):
+    """Else a tenant whose turn it is would see others served for as long as it waits for an ordinary slot."""
+    queue.push(*(job("flood", 100) for _ in range(6)))
+    held = [queue.pop() for _ in range(4)]
+    queue.push(*(job("other", 60) for _ in range(3)))
+    taken = [queue.pop(spare=True) for _ in range(3)]
+    assert [item and item.tenant for item in taken] == ["other", "other", None]
+    queue.write(held[0], 10)
+    assert queue.pop(spare=True).tenant == "other"
+
+
+def test_weighted_service_holds_with_spare_slots(queue):
+    """Four of the eight slots are spare; two backlogged tenants, whose prompts and answers differ much."""
+    chance, running, left = random.Random(5), [], {}
+    for _ in range(150):
+        queue.push(job("a", chance.randint(1, 20)), job("b", chance.randint(100, 300), weight=4.0))
+    unit = max(300 * PROMPT, 8 * 100 * OUTPUT)
+    served = {"a": 0.0, "b": 0.0}
+    for _ in range(500):
+        while len(running) < 8 and (item := queue.pop(spare=len(running) >= 4)) is not None:
+            running.append(item)
+            left[item.id] = chance.randint(10, 100)
+            served[item.tenant] += cost(item, 0) / item.weight
+        item = chance.choice(running)
+        queue.write(item, 10)
+        served[item.tenant] += OUTPUT * 10 / item.weight
+        left[item.id] -= 10
+        if left[item.id] <= 0:
+            running.remove(item)
+            queue.end(item)
+        assert abs(served["a"] - served["b"]) <= 2 * unit
+
+
 @pytest.mark.parametrize("models", [("m",), ("m", "n", "")], ids=["one-model", "several"])
 def test_both_queues_choose_alike(queue, models):
     """A long random run against a second, pure queue: the same job at every step."""
@@ -208,11 +286,16 @@ def test_both_queues_choose_alike(queue, models):
             waiting += 1
         elif act < 0.7 and waiting:
             worker = chance.choice(["m", "n"])
-            item, expected = queue.pop(model=worker), twin.pop(model=worker)
+            spare = chance.random() < 0.4
+            item, expected = queue.pop(model=worker, spare=spare), twin.pop(model=worker, spare=spare)
             assert item == expected
             running += [item] if item else []
             waiting -= 1 if item else 0
         elif running:
             item, tokens = chance.choice(running), chance.randint(1, 50)
-            queue.write(item, tokens)
-            twin.write(item, tokens)
+            for each in (queue, twin):
+                each.write(item, tokens)
+            if act > 0.85:
+                running.remove(item)
+                for each in (queue, twin):
+                    each.end(item)

@@ -1,9 +1,10 @@
--- ARGV: time, worker, number of this request, free slots, free KV tokens.
+-- ARGV: time, worker, number of this request, free slots, free KV tokens, how many of the slots are spare.
 -- Returns the seconds after which a job kept for another worker may be had ('' for none), then for each claim
 -- the job, its attempt, its tenant's counter and the log's entries.
 -- A request that is repeated, its answer having been lost, gets the same answer.
 local WINDOW = 8 -- tenants, and jobs of each, looked at when those in front are kept for another worker
 local worker, number, slots, kv_tokens = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local spare = tonumber(ARGV[6])
 local held, claimed = key('held', worker), key('claimed', worker)
 local kept
 
@@ -51,13 +52,35 @@ local function kept_for_another(id)
   return true
 end
 
--- The next job for this worker, as its place, tenant and lane.
-local function choose()
+-- fairness.may_use_spare
+local function may_use_spare(place, tenant, lane)
+  if string.sub(lane, 1, 2) ~= '0:' then return false end
+  local own = tonumber(call('ZSCORE', RUNNING, tenant) or '0')
+  local found, most = call('ZREVRANGE', RUNNING, 0, 1, 'WITHSCORES'), 0
+  for n = 1, #found, 2 do
+    if found[n] ~= tenant then most = math.max(most, tonumber(found[n + 1])) end
+  end
+  return own < TINY or own + 1 / place.weight <= most + TINY
+end
+
+local function prompt_cost(place)
+  return place.prompt * PROMPT_COST / place.weight
+end
+
+-- The next job for this worker, as its place and tenant; for a spare slot, as FairQueue.pop has it.
+local function choose(for_spare)
+  local head, after
   for _, entry in ipairs(waiting_tenants()) do
     local tenant, lane = string.match(entry[2], '^[^:]+:(.*)$'), entry[3]
-    for _, text in ipairs(call('ZRANGE', key('line', lane, tenant), 0, WINDOW - 1)) do
+    if head and tenant ~= head and entry[1] > after then return end
+    for _, text in ipairs(tenant ~= head and call('ZRANGE', key('line', lane, tenant), 0, WINDOW - 1) or {}) do
       local place = read_place(text)
-      if not kept_for_another(place.id) then return place, tenant end
+      if not kept_for_another(place.id) then
+        if not for_spare or may_use_spare(place, tenant, lane) then return place, tenant end
+        if head then return end
+        head, after = tenant, entry[1] + prompt_cost(place)
+        break
+      end
     end
   end
 end
@@ -97,13 +120,13 @@ else
   call('DEL', claimed)
 end
 while #claims < slots do
-  local place, tenant = choose()
+  local place, tenant = choose(slots - #claims <= spare)
   -- A worker that holds nothing takes any job: what can never fit, its engine refuses by name.
   if not place or (place.prompt > kv_tokens and call('EXISTS', held) == 1) then break end
   kv_tokens = kv_tokens - place.prompt
   unqueue(place.id)
   call('HSET', STATE, 'served', exact(counter(tenant)))
-  charge(tenant, place.prompt * PROMPT_COST / place.weight)
+  charge(tenant, prompt_cost(place))
   lend(place.id)
   claims[#claims + 1] = describe(place.id)
 end

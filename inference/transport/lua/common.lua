@@ -1,5 +1,5 @@
 -- What every script shares. KEYS[1] is the prefix, ARGV[1] the time or '' for the server's own clock.
--- LEASE, RETENTION, UNRELEASED, MAX_ATTEMPTS, STICKY, LONGEST_LOG are set in front of this text.
+-- LEASE, RETENTION, UNRELEASED, MAX_ATTEMPTS, STICKY, LONGEST_LOG, … are set in front of this text.
 -- docs/protocol.md lists the keys. All share the prefix's hash tag, so that a cluster keeps them on one node.
 
 local call = redis.call
@@ -21,7 +21,7 @@ end
 
 local NOW = read_clock()
 local STATE, COUNTERS, HEADS = key('state'), key('counters'), key('heads')
-local LANES, WAITING, LEASES = key('lanes'), key('waiting'), key('leases')
+local LANES, WAITING, LEASES, RUNNING = key('lanes'), key('waiting'), key('leases'), key('running')
 
 -- When this keyspace began: another value means that everything before it was forgotten.
 local function since()
@@ -153,8 +153,15 @@ local function send_outbox()
   end
 end
 
+-- What each tenant has under way, divided by its weight (fairness.may_use_spare).
+local function count_running(id, sign)
+  local job = call('HMGET', key('job', id), 'tenant', 'weight')
+  local share = call('ZINCRBY', RUNNING, exact(sign / tonumber(job[2])), job[1])
+  if tonumber(share) < TINY then call('ZREM', RUNNING, job[1]) end
+end
+
 local function forget_holder(id, holder)
-  call('SREM', key('held', holder), id)
+  if call('SREM', key('held', holder), id) == 1 then count_running(id, -1) end
   call('SREM', key('cancels', holder), id)
 end
 
@@ -221,7 +228,7 @@ end
 
 local function hold(id, worker)
   call('HSET', key('job', id), 'holder', worker)
-  call('SADD', key('held', worker), id)
+  if call('SADD', key('held', worker), id) == 1 then count_running(id, 1) end
   call('ZADD', LEASES, exact(NOW + LEASE), worker)
 end
 
