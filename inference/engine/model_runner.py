@@ -1,7 +1,6 @@
 """Runs the model over the chunks of a step and samples the next tokens.
 
-A step is launched, and later its tokens are collected. An NVIDIA device computes by itself meanwhile; for an engine
-that overlaps on a CPU, a thread does.
+A step is launched, and later its tokens are collected: an NVIDIA device computes by itself meanwhile.
 """
 
 from __future__ import annotations
@@ -9,19 +8,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from inference.engine.attention import KVCache, LayerShape
 from inference.engine.backend import choose_backend
-from inference.engine.batch import Batch
 from inference.engine.config import EngineConfig
 from inference.engine.model import context_limit, inspect_layers, load_model, verify
 from inference.engine.outputs import TokenLogprobs
-from inference.engine.sampler import Drawn, Sampler, Sampling
+from inference.engine.sampler import Drawn, Sampler
 from inference.engine.sequence import Chunk
 
 CPU_SHARE, CUDA_SHARE = 0.25, 0.9  # of physical memory; of what is free once the weights are loaded
@@ -52,33 +48,34 @@ class ModelRunner:
         self.model_seconds = self.sample_seconds = 0.0
         self._sampler = Sampler(self.vocab_size, self.backend.device)
         self.overlaps = self.backend.queues if config.overlap == "auto" else config.overlap
-        self._lane: Executor = _thread_beside() if self.overlaps and not self.backend.queues else _Here()
 
-    def launch(self, chunks: list[Chunk]) -> Future[Drawn]:
+    def launch(self, chunks: list[Chunk]) -> Drawn | Exception:
         """Start computing a step, after those launched before. Whatever goes wrong is for ``collect`` to raise."""
-        prepared = _Here().submit(self._prepare, chunks)
-        return prepared if prepared.exception() else self._lane.submit(self._compute, *prepared.result())
+        try:
+            return self._compute(chunks)
+        except Exception as error:  # whatever a model raises must not end the loop
+            return error
 
-    def collect(self, step: Future[Drawn]) -> tuple[list[int], dict[int, TokenLogprobs]]:
+    def collect(self, step: Drawn | Exception) -> tuple[list[int], dict[int, TokenLogprobs]]:
         """The next token of every chunk that sampled, in order, -1 where the logits are not finite; and the log
         probabilities that were asked for, by place in that order.
         """
-        drawn, began = step.result(), time.perf_counter()
-        found = drawn.read()
+        if isinstance(step, Exception):
+            raise step
+        began = time.perf_counter()
+        found = step.read()
         self.model_seconds += time.perf_counter() - began
         return found
 
+    @torch.inference_mode()
     def wipe(self, block_ids: list[int]) -> None:
         """Zero blocks that may hold values that are not finite, before another sequence gets them."""
-        self._lane.submit(self._wipe, block_ids).result()
+        self.cache.wipe(block_ids)
 
     @torch.inference_mode()
-    def _prepare(self, chunks: list[Chunk]) -> tuple[Batch, Sampling]:
+    def _compute(self, chunks: list[Chunk]) -> Drawn:
         sampling = self._sampler.prepare([chunk.sequence for chunk in chunks if chunk.samples])
-        return self.backend.build(chunks, self.cache), sampling
-
-    @torch.inference_mode()
-    def _compute(self, batch: Batch, sampling: Sampling) -> Drawn:
+        batch = self.backend.build(chunks, self.cache)
         began = time.perf_counter()
         logits = self.backend.forward(self.model, batch)
         computed = time.perf_counter()
@@ -88,10 +85,6 @@ class ModelRunner:
         self.model_seconds += computed - began
         self.sample_seconds += time.perf_counter() - computed
         return drawn
-
-    @torch.inference_mode()
-    def _wipe(self, block_ids: list[int]) -> None:
-        self.cache.wipe(block_ids)
 
     def _reserve_cache(self, config: EngineConfig, shapes: dict[int, LayerShape]) -> KVCache:
         block_bytes = config.block_size * self.backend.token_bytes(shapes)
@@ -105,23 +98,6 @@ class ModelRunner:
         if config.kv_memory_bytes is None and self.max_model_len is not None:
             num_blocks = min(num_blocks, config.max_num_seqs * -(-self.max_model_len // config.block_size))
         return num_blocks
-
-
-class _Here(Executor):
-    """Runs what is submitted at once."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-def _thread_beside() -> Executor:
-    """A thread of as many helpers as this one has, a number that OpenMP keeps for each."""
-    return ThreadPoolExecutor(1, "forward", torch.set_num_threads, (torch.get_num_threads(),))
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 
 from inference.engine.answer import Answer
@@ -51,7 +50,7 @@ class _Flight:
 
     chunks: list[Chunk]
     sampling: list[Chunk]
-    drawn: Future[Drawn]
+    drawn: Drawn | Exception
     began: float
     needs_host: bool  # before the next step can be launched
 
@@ -201,11 +200,8 @@ class Steps:
         return self._fail(lost, f"{type(error).__name__}: {error}", kind.code)
 
     def _call_back(self, lost: set[Sequence]) -> list[Chunk]:
-        """End the steps under way; their chunks, but for those of sequences that are ``lost`` or over."""
+        """Forget the steps under way; their chunks, but for those of sequences that are ``lost`` or over."""
         flights, self._flights = self._flights, deque()
-        for flight in flights:
-            if failed := flight.drawn.exception():  # waits
-                failed.__traceback__ = None
         chunks = [chunk for flight in flights for chunk in flight.chunks]
         return [chunk for chunk in chunks if chunk.sequence in self._answers and chunk.sequence not in lost]
 
