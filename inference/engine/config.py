@@ -24,7 +24,6 @@ class EngineConfig:
     max_batched_tokens: tokens computed in one step, shared by decodes first and prefill chunks after.
     max_model_len: longest prompt plus answer in tokens; the model's own limit when ``None``.
     num_threads: torch's CPU threads, a setting of the whole process; untouched when ``None``.
-    cuda_graphs: record decode steps at load, on an NVIDIA device.
     overlap: launch a step before the host has dealt with the tokens of the one before. ``auto``: on an NVIDIA device.
     prefix_salt: secret at the root of every prefix-cache hash; random per process by default.
     """
@@ -40,7 +39,6 @@ class EngineConfig:
     max_batched_tokens: int = 512
     max_model_len: int | None = None
     num_threads: int | None = None
-    cuda_graphs: bool = True
     overlap: bool | Literal["auto"] = "auto"
     prefix_salt: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 

@@ -14,52 +14,29 @@ from torch import Tensor
 
 from inference.engine.attention import Attending, KVCache, LayerShape
 from inference.engine.backend import KERNEL_BLOCK as BLOCK
-from inference.engine.cpu.library import address, pages
+from inference.engine.cpu.library import address, fields, pages
 from inference.errors import UnsupportedModel
 
 
 class LayerArgs(ctypes.Structure):
     """``layer`` in kernels.c."""
 
-    _fields_ = (
-        ("keys", ctypes.c_void_p),
-        ("values", ctypes.c_void_p),
-        ("query_norm", ctypes.c_void_p),
-        ("key_norm", ctypes.c_void_p),
-        ("heads", ctypes.c_int64),
-        ("kv_heads", ctypes.c_int64),
-        ("dim", ctypes.c_int64),
-        ("window", ctypes.c_int64),
-        ("scale", ctypes.c_float),
-        ("softcap", ctypes.c_float),
-        ("eps", ctypes.c_float),
-    )
+    _fields_ = fields("keys values query_norm key_norm", "heads kv_heads dim window", "scale softcap eps")
 
 
 class Heads(ctypes.Structure):
     """``heads`` in kernels.c: where a tensor lies, and its strides in numbers."""
 
-    _fields_ = (("data", ctypes.c_void_p), ("token", ctypes.c_int64), ("head", ctypes.c_int64))
-
-
-PLAN_ARRAYS = (
-    *("slots", "positions", "row_begin", "row_end", "key_begin", "key_end", "block_begin", "parts", "rows", "blocks"),
-    *("merge_rows", "merge_begin", "merge_parts"),
-)
-PLAN_NUMBERS = {"tokens": "slots", "items": "row_begin", "merges": "merge_rows", "partials": "merge_parts"}
+    _fields_ = fields("data", "token head")
 
 
 class PlanArgs(ctypes.Structure):
     """``plan`` in kernels.c."""
 
-    _fields_ = (
-        ("tokens", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in PLAN_ARRAYS[:2]),
-        ("items", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in PLAN_ARRAYS[2:10]),
-        ("merges", ctypes.c_int64),
-        ("partials", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in PLAN_ARRAYS[10:]),
+    _fields_ = fields(
+        "slots positions row_begin row_end key_begin key_end block_begin parts rows blocks"
+        " merge_rows merge_begin merge_parts",
+        "tokens items merges partials",
     )
 
 

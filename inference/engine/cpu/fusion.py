@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inference.engine.attention import LayerShape
 from inference.engine.cpu.attention import CpuCache, CpuContext, Heads, LayerArgs, heads_of
-from inference.engine.cpu.library import address
+from inference.engine.cpu.library import address, fields
 from inference.engine.cpu.linear import PackedLinear
 from inference.engine.fusing import Fusion
 
@@ -101,13 +101,7 @@ class FusedAttention(nn.Module):
 class DecoderArgs(ctypes.Structure):
     """``decoder`` in kernels.c."""
 
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("input_norm", "post_norm", "qkv", "o", "gate_up", "down", "attention")),
-        ("size", ctypes.c_int64),
-        ("gelu", ctypes.c_int64),
-        ("input_eps", ctypes.c_float),
-        ("post_eps", ctypes.c_float),
-    )
+    _fields_ = fields("input_norm post_norm qkv o gate_up down attention", "size gelu", "input_eps post_eps")
 
 
 class FusedLayer(nn.Module):

@@ -359,17 +359,15 @@ void gate(const float *x, float *y, int64_t tokens, int64_t size, int64_t gelu) 
 /* ---- Attention ---------------------------------------------------------------------------------------- */
 
 typedef struct {
-    int64_t tokens;
     const int64_t *slots;     /* [tokens] where keys and values go: block * 16 + offset */
     const int32_t *positions; /* [tokens] in their sequences */
-    int64_t items;            /* each: some query rows, one stretch of keys */
     const int32_t *row_begin, *row_end;     /* [items] into rows */
     const int32_t *key_begin, *key_end;     /* [items] positions; begin is a multiple of 16 */
     const int32_t *block_begin;             /* [items] into blocks */
     const int32_t *parts;                   /* [items] first partial result, or -1: the rows have no other item */
     const int32_t *rows, *blocks;
-    int64_t merges, partials;
     const int32_t *merge_rows, *merge_begin, *merge_parts; /* [merges], [merges + 1], into partials */
+    int64_t tokens, items, merges, partials; /* an item: some query rows, one stretch of keys */
 } plan;
 
 typedef struct {

@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -140,6 +141,12 @@ def keep_memory() -> None:
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def fields(pointers: str, numbers: str, floats: str = "") -> list[tuple[str, Any]]:
+    """Of a structure in kernels.c, which has its members in this order."""
+    kinds = ((pointers, _POINTER), (numbers, _INT), (floats, _FLOAT))
+    return [(name, kind) for names, kind in kinds for name in names.split()]
 
 
 def address(tensor: torch.Tensor | None) -> int | None:

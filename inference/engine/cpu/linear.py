@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from inference.engine.cpu.library import pages
+from inference.engine.cpu.library import fields, pages
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +30,7 @@ SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # childre
 class Matrix(ctypes.Structure):
     """``matrix`` in kernels.c."""
 
-    _fields_ = (
-        ("weight", ctypes.c_void_p),
-        ("scale", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("rows", ctypes.c_int64),
-        ("cols", ctypes.c_int64),
-        ("group", ctypes.c_int64),
-    )
+    _fields_ = fields("weight scale bias", "rows cols group")
 
 
 class PackedLinear(nn.Module):

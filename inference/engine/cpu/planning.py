@@ -20,7 +20,7 @@ from torch import Tensor
 
 from inference.engine.backend import KERNEL_BLOCK as BLOCK
 from inference.engine.batch import Batch, Layout
-from inference.engine.cpu.attention import PLAN_NUMBERS, CpuCache, CpuContext, PlanArgs
+from inference.engine.cpu.attention import CpuCache, CpuContext, PlanArgs
 from inference.engine.sequence import Chunk
 
 Ints = npt.NDArray[np.int32]
@@ -129,8 +129,13 @@ class Planner:
             "positions": layout.positions.astype(np.int32),
             "blocks": layout.blocks.astype(np.int32),
         }
-        numbers = {name: len(arrays[array]) for name, array in PLAN_NUMBERS.items()}
-        plan = PlanArgs(**numbers, **{name: array.ctypes.data for name, array in arrays.items()})
+        plan = PlanArgs(
+            tokens=len(layout.slots),
+            items=len(arrays["parts"]),
+            merges=len(arrays["merge_rows"]),
+            partials=len(arrays["merge_parts"]),
+            **{name: array.ctypes.data for name, array in arrays.items()},
+        )
         tables = [chunk.sequence.block_table for chunk in chunks]
         then = [(len(table), chunk.end) for table, chunk in zip(tables, chunks, strict=True)]
         return _Step(tables, then, layout.positions, arrays, plan, torch.from_numpy(layout.logit_rows))

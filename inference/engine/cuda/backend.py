@@ -93,7 +93,7 @@ class CudaBackend(TorchBackend):
         return PagedCache(shapes, num_blocks, block_size, like, capacity)
 
     def warm_up(self, model: PreTrainedModel, cache: Any) -> None:
-        if self._config.cuda_graphs and self.device.type == "cuda":
+        if self.device.type == "cuda":
             most = self._config.max_num_seqs
             self._graphs.record(most, lambda size: self.padded([], cache, size), lambda batch: self._run(model, batch))
 
