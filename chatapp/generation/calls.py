@@ -8,6 +8,8 @@ whose caller is gone has no reader.
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from uuid import UUID
 
@@ -37,6 +39,7 @@ from .services import (
 logger = structlog.get_logger(__name__)
 
 SEEDS = 1 << 63
+RETRY_SECONDS, TAKE_BACK_SECONDS = 1.0, 300.0
 PROMPT_VERSION = "api"  # the caller's own words and nothing else
 
 
@@ -52,9 +55,10 @@ def start_call(
     """Reserve tokens, write the generations and submit their jobs, one for each of the ``answers``.
 
     Several answers are several generations, each with its own log, lease and end; a stated seed is that of the first
-    and one more for each after it. Calls with the same ``cache_key`` prefer the worker that has already read their
-    common beginning, and so do the answers to one call. Raises what ``choose_model``, ``accounts.quotas`` and
-    ``admit_job`` raise, and ``Unavailable`` when the transport does not take the jobs; then nothing is reserved.
+    and one more for each after it, and the first pays for the prompt. Calls with the same ``cache_key`` prefer the
+    worker that has already read their common beginning, and so do the answers to one call. Raises what
+    ``choose_model``, ``accounts.quotas`` and ``admit_job`` raise, and ``Unavailable`` when the transport does not take
+    the jobs; then nothing is reserved.
     """
     prompt_tokens = prompts.estimate_tokens(messages)
     workers = live_workers()
@@ -93,11 +97,13 @@ def _write(key: ApiKey, model: str, prompt_tokens: int, max_tokens: int, answers
         "kind": Generation.Kind.CALL,
         "model": model,
         "prompt_version": PROMPT_VERSION,
-        "reserved_tokens": longest_bill(key.tenant.plan, prompt_tokens, max_tokens),
         "reserved_on": today(),
         "submissions": 1,
     }
-    return [Generation.everyone.create(**row) for _ in range(answers)]
+    longest = longest_bill(key.tenant.plan, prompt_tokens, max_tokens)
+    first = Generation.everyone.create(**row, reserved_tokens=longest)
+    more = {**row, "reserved_tokens": max_tokens, "pays_prompt": False}
+    return [first, *(Generation.everyone.create(**more) for _ in range(answers - 1))]
 
 
 def _job(
@@ -129,7 +135,22 @@ def _submit(jobs: tuple[Job, ...]) -> None:
         for job in jobs:
             get_transport().submit(job)
     except TransportUnavailable:
+        threading.Thread(target=_take_back, args=(jobs,), name="take-back", daemon=True).start()
         refused = read_outcome([Ended(1, "failed", error_code="transport_unavailable")])
         for job in jobs:
             record_outcome(generation_id=UUID(job.id), outcome=refused)
         raise Unavailable("The queue cannot be reached at the moment. Nothing was charged.", retry_after=5) from None
+
+
+def _take_back(jobs: tuple[Job, ...]) -> None:
+    """Stop those that were taken, the one included whose answer may have been lost, once the transport is back."""
+    until = time.monotonic() + TAKE_BACK_SECONDS
+    while time.monotonic() < until:
+        try:
+            for job in jobs:
+                get_transport().cancel(job.id)
+                get_transport().release(job.id)
+            return
+        except TransportUnavailable:
+            time.sleep(RETRY_SECONDS)
+    logger.warning("call.not_taken_back", generations=[job.id for job in jobs])

@@ -73,6 +73,9 @@ class Generation(TenantModel):
     # What it cost
     reserved_tokens = models.PositiveIntegerField(default=0)
     reserved_on = models.DateField(null=True, blank=True)
+    pays_prompt = models.BooleanField(
+        default=True, db_default=True, help_text="Of several answers to one call, the first does."
+    )
 
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)

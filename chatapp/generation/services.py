@@ -262,15 +262,16 @@ def _settle(generation: Generation) -> None:
 
     The day's row last: others of the tenant wait for it.
     """
-    used = generation.prompt_tokens + generation.output_tokens
+    prompt, cached = (generation.prompt_tokens, generation.cached_tokens) if generation.pays_prompt else (0, 0)
+    used = prompt + generation.output_tokens
     if used:
         LedgerEntry.everyone.create(
             tenant_id=generation.tenant_id,
             generation_id=generation.pk,
             user_id=generation.user_id,
             model=generation.model,
-            prompt_tokens=generation.prompt_tokens,
-            cached_tokens=generation.cached_tokens,
+            prompt_tokens=prompt,
+            cached_tokens=cached,
             output_tokens=generation.output_tokens,
             day=generation.reserved_on,
         )

@@ -37,9 +37,10 @@ class Reply:
         }
 
     def usage(self) -> dict[str, Any]:
-        """As the ledger has it: each answer with its prompt."""
+        """As the ledger has it: the prompt, which the first answer pays for, and all answers."""
         counts = [answer.counts for answer in self._answers.all]
-        prompt, output, cached = (sum(column) for column in zip(*counts, strict=True))
+        prompt, _, cached = counts[0]
+        output = sum(tokens for _, tokens, _ in counts)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": output,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from accounts.models import LedgerEntry, UsageDay
 from accounts.scoping import all_tenants, tenant_scope
 from chatapp.common import transport as transport_module
 from chatapp.common.errors import TooManyAnswers, Unavailable
+from chatapp.generation import calls
 from chatapp.generation.calls import settle_call, start_call
 from chatapp.generation.models import Generation
 from chatapp.generation.sweeping import sweep_generations
@@ -84,6 +86,53 @@ def test_a_queue_that_does_not_take_the_job_leaves_nothing_reserved(key, transpo
     assert refused.value.retry_after == 5
     assert day() == (0, 0)
     assert Generation.everyone.get().state == "failed"
+
+
+def test_an_outage_between_two_answers_stops_the_one_that_was_taken(key, transport, monkeypatch):
+    """Nobody reads it, and its caller was told that nothing was charged."""
+    monkeypatch.setattr(calls, "RETRY_SECONDS", 0.01)
+    taken, submit, cancel, refusals = [], transport.submit, transport.cancel, iter([True, True])
+    stopped = threading.Event()
+
+    def submit_once(job):
+        if taken:
+            raise TransportUnavailable
+        taken.append(job)
+        submit(job)
+
+    def cancel_later(generation):
+        if next(refusals, False):
+            raise TransportUnavailable
+        cancel(generation)
+        stopped.set()
+
+    monkeypatch.setattr(transport, "submit", submit_once)
+    monkeypatch.setattr(transport, "cancel", cancel_later)
+    with pytest.raises(Unavailable):
+        start(key, answers=2)
+    assert stopped.wait(10)
+    assert transport.stats().waiting == 0
+    assert [event.reason for event in transport.log(taken[0].id)] == ["cancelled"]
+    assert day() == (0, 0)
+    assert set(Generation.everyone.values_list("state", flat=True)) == {"failed"}
+
+
+def test_several_answers_set_aside_and_pay_for_one_prompt(key, hand):
+    asked = (ChatMessage("user", SECRET),)
+    with tenant_scope(key.tenant):
+        jobs = start_call(key=key, messages=asked, sampling=Sampling(max_tokens=50), model="test", answers=3)
+    estimate = len(SECRET) // 2 + 8
+    assert day() == (estimate + 3 * 50, 0)
+    for _ in jobs:
+        hand.answer("no ", "idea")
+    for job in jobs:
+        settle_call(generation_id=job.id)
+    assert day() == (0, 10 + 3 * 2)
+    paid = {
+        str(entry.generation_id): (entry.prompt_tokens, entry.output_tokens) for entry in LedgerEntry.everyone.all()
+    }
+    assert paid == {jobs[0].id: (10, 2), jobs[1].id: (0, 2), jobs[2].id: (0, 2)}
+    assert set(Generation.everyone.values_list("prompt_tokens", flat=True)) == {10}, "how each was made is as it was"
 
 
 def test_the_sweep_settles_a_call_whose_caller_and_process_are_gone(key, hand):
