@@ -20,6 +20,7 @@ def run_uvicorn(host: str, port: int, on_loop: Callable[[asyncio.AbstractEventLo
         log_config=None,
         log_level="warning",
         ws_max_size=4 * settings.CHATAPP_MAX_MESSAGE_CHARACTERS + 10_000,  # a character takes at most 4 bytes
+        http="chatapp.ops.http_connections:Http",
         ws="chatapp.ops.web_sockets:WebSockets",
         ws_per_message_deflate=False,  # frames of a few words grow by it, and cost more than they save
         timeout_graceful_shutdown=1,

@@ -27,7 +27,8 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 def address() -> Iterator[str]:
     """The product's web side, in a thread: each test brings its own transport and rows."""
     port = free_port()
-    config = uvicorn.Config(application, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    options = {"log_level": "warning", "lifespan": "off", "timeout_graceful_shutdown": 1}
+    config = uvicorn.Config(application, port=port, http="chatapp.ops.http_connections:Http", **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
