@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.engine.attention import LayerShape
+
 logger = logging.getLogger(__name__)
 
 SMALLEST = 1e-30  # of a padding token there may be nothing
@@ -30,40 +32,56 @@ class _Call:
     output: Tensor
 
 
-class Fusion:
-    """``probe`` runs the model on a few tokens."""
+@torch.inference_mode()
+def fuse(model: nn.Module, probe: Callable[[], None], kind: str, offers: Offers, close: float) -> None:
+    """Replace each module by the first of its ``offers`` whose output is so ``close``, relatively, to its own.
 
-    def __init__(self, probe: Callable[[], None]) -> None:
-        self._probe = probe
+    ``probe`` runs the model on a few tokens.
+    """
+    calls = _record([module for module in model.modules() if any(True for _ in offers(module))], probe)
+    candidates, replaced = len(calls), 0
+    for parent in list(model.modules()):
+        for name, module in list(parent.named_children()):
+            if (call := calls.pop(module, None)) is None:  # and with it the module's weights
+                continue
+            fitting = (offer for offer in offers(module) if _agrees(offer, call, close))
+            if (chosen := next(fitting, None)) is not None:
+                setattr(parent, name, chosen)
+                replaced += 1
+    logger.info("fused %d of %d %s", replaced, candidates, kind)
 
-    @torch.inference_mode()
-    def replace(self, model: nn.Module, kind: str, offers: Offers, close: float) -> None:
-        """Replace each module by the first of its ``offers`` whose output is so ``close``, relatively, to its own."""
-        calls = self._record([module for module in model.modules() if any(True for _ in offers(module))])
-        candidates, replaced = len(calls), 0
-        for parent in list(model.modules()):
-            for name, module in list(parent.named_children()):
-                if (call := calls.pop(module, None)) is None:  # and with it the module's weights
-                    continue
-                fitting = (offer for offer in offers(module) if _agrees(offer, call, close))
-                if (chosen := next(fitting, None)) is not None:
-                    setattr(parent, name, chosen)
-                    replaced += 1
-        logger.info("fused %d of %d %s", replaced, candidates, kind)
 
-    def _record(self, modules: list[nn.Module]) -> dict[nn.Module, _Call]:
-        calls: dict[nn.Module, _Call] = {}
+def rms_norm(module: Any) -> tuple[Tensor, float] | None:
+    """Weight [size] and epsilon of what is called an RMSNorm; some add one to the weight, as Gemma's."""
+    weight, epsilon = getattr(module, "weight", None), getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    named = type(module).__name__.endswith("RMSNorm") and isinstance(weight, Tensor) and weight.dim() == 1
+    return (weight, epsilon) if named and isinstance(epsilon, float) else None
 
-        def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            calls[module] = _Call(args, kwargs, _tensor(output))
 
-        hooks = [module.register_forward_hook(note, with_kwargs=True) for module in modules]
-        try:
-            self._probe()
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return calls
+def plain_attention(module: Any, shape: LayerShape, norm: type[nn.Module]) -> bool:
+    """Whether it does no more than project, normalise by ``norm`` or not at all, rotate and attend.
+
+    A gate beside the queries, and a clip that no probe may reach, are nothing the kernels know.
+    """
+    norms = [getattr(module, name, None) for name in ("q_norm", "k_norm")]
+    fused = norms == [None, None] or all(isinstance(n, norm) and n.weight.shape == (shape.key_dim,) for n in norms)
+    whole = module.q_proj.out_features == module.o_proj.in_features and shape.key_dim == shape.value_dim
+    return fused and whole and getattr(getattr(module, "config", None), "clip_qkv", None) is None
+
+
+def _record(modules: list[nn.Module], probe: Callable[[], None]) -> dict[nn.Module, _Call]:
+    calls: dict[nn.Module, _Call] = {}
+
+    def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        calls[module] = _Call(args, kwargs, _tensor(output))
+
+    hooks = [module.register_forward_hook(note, with_kwargs=True) for module in modules]
+    try:
+        probe()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls
 
 
 def _tensor(output: Any) -> Tensor:

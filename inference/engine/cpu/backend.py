@@ -45,7 +45,7 @@ class CpuBackend(TorchBackend):
         _compute_in_float32(model)
         if _fits_kernels(shapes):
             cache = CpuCache(shapes, PROBE_BLOCKS, SHARPNESS)
-            CpuFusion(self._library, shapes, joined, lambda: run_far(model, self, cache)).apply(model)
+            CpuFusion(self._library, shapes, joined).apply(model, lambda: run_far(model, self, cache))
 
     def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
         numbers = sum(shape.kv_heads * (shape.key_dim + shape.value_dim) for shape in shapes.values())

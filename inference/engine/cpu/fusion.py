@@ -13,7 +13,7 @@ from inference.engine.attention import LayerShape
 from inference.engine.cpu.attention import CpuCache, CpuContext, Heads, LayerArgs, heads_of
 from inference.engine.cpu.library import address, fields
 from inference.engine.cpu.linear import PackedLinear
-from inference.engine.fusing import Fusion
+from inference.engine.fusing import fuse, plain_attention, rms_norm
 
 CLOSE = 2e-3  # relative difference that another order of the same arithmetic explains
 
@@ -165,39 +165,28 @@ FUSED_CHILDREN = {
 
 
 class CpuFusion:
-    """Replaces parts of a model whose linear layers are packed; ``joined`` is what packing them returned.
-
-    ``probe`` as for ``Fusion``.
-    """
+    """Replaces parts of a model whose linear layers are packed; ``joined`` is what packing them returned."""
 
     def __init__(
         self,
         library: ctypes.CDLL,
         shapes: dict[int, LayerShape],
         joined: dict[nn.Module, dict[str, PackedLinear]],
-        probe: Callable[[], None],
     ) -> None:
-        self._library, self._shapes, self._joined, self._fusion = library, shapes, joined, Fusion(probe)
+        self._library, self._shapes, self._joined = library, shapes, joined
 
-    def apply(self, model: nn.Module) -> None:
+    def apply(self, model: nn.Module, probe: Callable[[], None]) -> None:
         """From the inside out: an attention takes its norms over, and a layer all its parts."""
-        self._fusion.replace(model, "rotations", self._rotation, CLOSE)
-        self._fusion.replace(model, "norms", self._norm, CLOSE)
-        self._fusion.replace(model, "gated layers", self._gated, CLOSE)
-        self._fusion.replace(model, "attentions", self._attention, CLOSE)
-        self._fusion.replace(model, "layers", self._layer, CLOSE)
-
-    def _rotation(self, module: Any) -> Iterator[nn.Module]:
-        frequencies, scale = getattr(module, "inv_freq", None), getattr(module, "attention_scaling", None)
-        changing = any(word in getattr(module, "rope_type", "") for word in ("dynamic", "longrope"))
-        if isinstance(frequencies, Tensor) and isinstance(scale, int | float) and not changing:
-            yield Rotation(frequencies, scale)
+        fuse(model, probe, "rotations", _rotation, CLOSE)
+        fuse(model, probe, "norms", self._norm, CLOSE)
+        fuse(model, probe, "gated layers", self._gated, CLOSE)
+        fuse(model, probe, "attentions", self._attention, CLOSE)
+        fuse(model, probe, "layers", self._layer, CLOSE)
 
     def _norm(self, module: Any) -> Iterator[nn.Module]:
-        eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-        if type(module).__name__.endswith("RMSNorm") and isinstance(eps, float):
-            yield RmsNorm(self._library, module.weight, eps)
-            yield RmsNorm(self._library, module.weight + 1.0, eps)  # as Gemma stores it
+        if found := rms_norm(module):
+            weight, eps = found
+            yield from (RmsNorm(self._library, weight + offset, eps) for offset in (0.0, 1.0))
 
     def _gated(self, module: Any) -> Iterator[nn.Module]:
         gate_up = self._joined.get(module, {}).get("gate_proj")
@@ -206,19 +195,19 @@ class CpuFusion:
 
     def _attention(self, module: Any) -> Iterator[nn.Module]:
         qkv, shape = self._joined.get(module, {}).get("q_proj"), self._shapes.get(getattr(module, "layer_idx", -1))
-        if qkv is None or shape is None or not isinstance(getattr(module, "o_proj", None), PackedLinear):
-            return
-        # A gate beside the queries, and a clip that no probe may reach, are nothing the kernel knows.
-        gated = module.q_proj.out_features != module.o_proj.in_features
-        if gated or getattr(getattr(module, "config", None), "clip_qkv", None) is not None:
-            return
-        norms = [norm for norm in (getattr(module, name, None) for name in ("q_norm", "k_norm")) if norm is not None]
-        if all(isinstance(norm, RmsNorm) and norm.weight.numel() == shape.key_dim for norm in norms):
+        packed = qkv is not None and isinstance(getattr(module, "o_proj", None), PackedLinear)
+        if packed and shape is not None and plain_attention(module, shape, RmsNorm):
             yield FusedAttention(module, qkv, shape)
 
     def _layer(self, module: Any) -> Iterator[nn.Module]:
-        children = {name: type(child) for name, child in module.named_children()}
-        if children == FUSED_CHILDREN:
-            outer = (module.self_attn.o_proj, module.mlp.down_proj)
-            if all(isinstance(matrix, PackedLinear) for matrix in outer):
-                yield FusedLayer(self._library, module)
+        if {name: type(child) for name, child in module.named_children()} != FUSED_CHILDREN:
+            return
+        if all(isinstance(matrix, PackedLinear) for matrix in (module.self_attn.o_proj, module.mlp.down_proj)):
+            yield FusedLayer(self._library, module)
+
+
+def _rotation(module: Any) -> Iterator[nn.Module]:
+    frequencies, scale = getattr(module, "inv_freq", None), getattr(module, "attention_scaling", None)
+    changing = any(word in getattr(module, "rope_type", "") for word in ("dynamic", "longrope"))
+    if isinstance(frequencies, Tensor) and isinstance(scale, int | float) and not changing:
+        yield Rotation(frequencies, scale)

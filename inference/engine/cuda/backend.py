@@ -15,7 +15,7 @@ from inference.engine.batch import Batch
 from inference.engine.config import EngineConfig
 from inference.engine.cuda import attention, elementwise
 from inference.engine.cuda.attention import Chunks, Decodes
-from inference.engine.cuda.fusion import fuse
+from inference.engine.cuda.fusion import fuse_layers
 from inference.engine.cuda.graphs import DecodeGraph, DecodeGraphs
 from inference.engine.cuda.quantize import QUANTIZED, quantize, require
 from inference.engine.cuda.staging import ALIGNMENT, Arrays, PagedCache, arrange, no_arrays, pad_decodes
@@ -81,7 +81,7 @@ class CudaBackend(TorchBackend):
             raise UnsupportedModel(f"{type(model).__name__} has heads of {widest}; the kernels take {WIDEST_HEAD}.")
         self._limit = min(filter(None, (self._limit, context_limit(model.config.get_text_config()))), default=None)
         cache = self.new_cache(shapes, PROBE_BLOCKS, PROBE_BLOCK)
-        fuse(model, shapes, lambda: run_far(model, self, cache))
+        fuse_layers(model, shapes, lambda: run_far(model, self, cache))
         if self._config.weights in QUANTIZED:
             quantize(model, self._config.weights)
         torch.cuda.empty_cache()  # what the replaced modules held, for the KV cache

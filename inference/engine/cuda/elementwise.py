@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from inference.engine.attention import KVCache
 from inference.engine.cuda import kernels
+from inference.engine.fusing import rms_norm
 
 
 def write(cache: KVCache, layer: int, slots: Tensor, key: Tensor, value: Tensor) -> None:
@@ -44,11 +45,8 @@ class FusedRMSNorm(nn.Module):
 
 
 def norms(module: Any) -> Iterator[nn.Module]:
-    """What an RMSNorm might compute: weighted by what it stores, or as Gemma's by one more."""
-    weight, epsilon = getattr(module, "weight", None), getattr(module, "variance_epsilon", getattr(module, "eps", None))
-    named = type(module).__name__.endswith("RMSNorm")
-    if named and isinstance(epsilon, float) and isinstance(weight, Tensor) and weight.dim() == 1:
-        yield from (FusedRMSNorm(weight, epsilon, offset) for offset in (0, 1))
+    if found := rms_norm(module):
+        yield from (FusedRMSNorm(*found, offset) for offset in (0, 1))
 
 
 def resolve(token_ids: Tensor, sampled: Tensor) -> None:

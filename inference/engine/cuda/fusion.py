@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from inference.engine.attention import LayerShape
 from inference.engine.cuda import kernels
 from inference.engine.cuda.elementwise import FusedRMSNorm, norms
-from inference.engine.fusing import Fusion
+from inference.engine.fusing import fuse, plain_attention
 
 CLOSE = {torch.float32: 1e-4}  # relative difference that another order of rounding explains
 HALF_CLOSE = 2e-2
@@ -66,13 +66,13 @@ class FusedMlp(nn.Module):
         return output
 
 
-def fuse(model: nn.Module, shapes: dict[int, LayerShape], probe: Callable[[], None]) -> None:
-    """Replace what can be; ``probe`` as for ``Fusion``."""
-    fusion, dtype = Fusion(probe), next(model.parameters()).dtype
-    fusion.replace(model, "norms", norms, 1e-5 if dtype == torch.float32 else 4 * torch.finfo(dtype).eps)
+def fuse_layers(model: nn.Module, shapes: dict[int, LayerShape], probe: Callable[[], None]) -> None:
+    """Replace what can be; ``probe`` as for ``fuse``."""
+    dtype = next(model.parameters()).dtype
     close = CLOSE.get(dtype, HALF_CLOSE)
-    fusion.replace(model, "gated layers", _gated, close)
-    fusion.replace(model, "attentions", lambda module: _attention(module, shapes), close)
+    fuse(model, probe, "norms", norms, 1e-5 if dtype == torch.float32 else 4 * torch.finfo(dtype).eps)
+    fuse(model, probe, "gated layers", _gated, close)
+    fuse(model, probe, "attentions", lambda module: _attention(module, shapes), close)
 
 
 def _gated(module: Any) -> Iterator[nn.Module]:
@@ -87,15 +87,10 @@ def _has_linear(module: Any, *names: str) -> bool:
 def _attention(module: Any, shapes: dict[int, LayerShape]) -> Iterator[nn.Module]:
     if not _has_linear(module, "q_proj", "k_proj", "v_proj", "o_proj"):
         return
-    shape = shapes[module.layer_idx]
-    pair = [getattr(module, name, None) for name in ("q_norm", "k_norm")]
-    kinds = {(norm.epsilon, norm.offset, len(norm.weight)) for norm in pair if isinstance(norm, FusedRMSNorm)}
-    alike = len(kinds) == 1 and {size for *_, size in kinds} == {shape.key_dim}
-    normal = pair == [None, None] or (alike and all(isinstance(norm, FusedRMSNorm) for norm in pair))
-    whole = module.q_proj.out_features == module.o_proj.in_features and shape.key_dim == shape.value_dim
-    # Clipping is what a probe may not reach.
-    if normal and whole and getattr(getattr(module, "config", None), "clip_qkv", None) is None:
-        yield FusedAttention(module, shape)
+    norms = [getattr(module, name, None) for name in ("q_norm", "k_norm")]
+    alike = len({(n.epsilon, n.offset) for n in norms if isinstance(n, FusedRMSNorm)}) <= 1
+    if alike and plain_attention(module, shapes[module.layer_idx], FusedRMSNorm):
+        yield FusedAttention(module, shapes[module.layer_idx])
 
 
 def _joined(linears: list[nn.Linear]) -> nn.Linear:

@@ -12,7 +12,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from inference.engine.attention import KVCache, LayerShape
 from inference.engine.cuda.elementwise import FusedRMSNorm, norms, resolve, write
-from inference.engine.fusing import Fusion
+from inference.engine.fusing import fuse
 
 DTYPES = [torch.float32, torch.float16, pytest.param(torch.bfloat16, marks=pytest.mark.cuda)]
 
@@ -30,15 +30,11 @@ def test_keys_and_values_go_to_their_slots_and_nowhere_else(dtype: torch.dtype, 
     assert torch.equal(written.values[0], expected.values[0])
 
 
-def fuse(norm: nn.Module, *inputs: torch.Tensor) -> nn.Module:
+def replaced(norm: nn.Module, *inputs: torch.Tensor) -> nn.Module:
     """What ``norm`` is replaced by where it is called with ``inputs``."""
     model = nn.ModuleList([norm])
 
-    def probe() -> dict[int, Any]:
-        model[0](*inputs)
-        return {}
-
-    Fusion(probe).replace(model, "norms", norms, 4 * torch.finfo(inputs[0].dtype).eps)
+    fuse(model, lambda: model[0](*inputs), "norms", norms, 4 * torch.finfo(inputs[0].dtype).eps)
     return model[0]
 
 
@@ -70,7 +66,7 @@ def test_a_norm_of_either_kind_is_replaced_by_one_that_agrees(
     norm = kind(24, eps=1e-3).to(device, dtype)
     norm.weight.copy_(torch.randn(24))
     inputs = torch.randn(2, 5, 48).to(device, dtype)[..., :24]  # rows with a gap between them
-    fused = fuse(norm, inputs)
+    fused = replaced(norm, inputs)
     assert isinstance(fused, FusedRMSNorm)
     torch.testing.assert_close(fused(inputs), norm(inputs))
 
@@ -78,8 +74,8 @@ def test_a_norm_of_either_kind_is_replaced_by_one_that_agrees(
 def test_a_norm_that_computes_something_else_or_takes_a_gate_stays(device: torch.device) -> None:
     inputs = torch.randn(5, 24, device=device)
     upside, gated = UpsideRMSNorm().to(device), GatedRMSNorm(24, eps=1e-6).to(device)
-    assert fuse(upside, inputs) is upside
-    assert fuse(gated, inputs, inputs) is gated
+    assert replaced(upside, inputs) is upside
+    assert replaced(gated, inputs, inputs) is gated
 
 
 def test_tokens_that_never_left_the_device_take_their_places(device: torch.device) -> None:
