@@ -9,6 +9,9 @@ import socket
 
 import pytest
 import uvicorn
+from websockets.frames import Frame, Opcode
+
+from chatapp.ops.web_sockets import text_frame
 
 CHUNK = b"x" * 65_536
 
@@ -58,3 +61,9 @@ async def test_a_peer_that_reads_nothing_is_gone_with_all_that_waited_for_it(ser
         peer.sendall("\r\n".join([*lines, "Sec-WebSocket-Version: 13", "", ""]).encode())
         await asyncio.wait_for(server.told.wait(), 10)
         assert not server.server_state.connections
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 100_000])
+def test_a_text_is_framed_as_the_library_would(size):
+    payload = b"x" * size
+    assert text_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
