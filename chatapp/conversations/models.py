@@ -137,10 +137,6 @@ class Message(TenantModel):  # type: ignore[django-manager-missing]  # its runs 
         """The conversation before this message, oldest first. Two queries, however long it is."""
         return as_turns(branch(self.conversation.messages.all(), self.parent_id))
 
-    def set_live(self, state: str) -> None:
-        """Queued or streaming; never back from an end, not even one that is written at this moment."""
-        Message.everyone.filter(pk=self.pk, state__in=self.LIVE).update(state=state)
-
     def go_on(self) -> None:
         """Back to the queue, to be continued after its last character."""
         self.state, self.can_continue = self.State.QUEUED, False

@@ -17,6 +17,7 @@ from chatapp.common.threads import in_thread
 from chatapp.common.transport import get_transport
 from chatapp.generation.line import line_watch
 from chatapp.generation.models import Generation
+from chatapp.generation.outcomes import Fold
 from chatapp.generation.services import finish_generation, mark_started
 from inference.errors import LogExpired, TransportUnavailable, UnknownGeneration
 from inference.messages import Ended, Event, Started, Text
@@ -50,6 +51,7 @@ class AnswerStream:
         self._membership, self._message_id, self._generation_id = membership, message_id, generation_id
         self._seq, self._send, self._unfinished = after_seq, send, unfinished
         self._marking: asyncio.Task[None] | None = None
+        self._fold = Fold()
         self._names = {"message": str(message_id), "generation": str(generation_id)}
 
     async def run(self) -> None:
@@ -92,6 +94,7 @@ class AnswerStream:
             await asyncio.sleep(POSITION_SECONDS)
 
     async def _deliver(self, events: Sequence[Event]) -> None:
+        self._fold.add(events)
         text, last = "", 0
         for event in events:
             if isinstance(event, Text):
@@ -137,7 +140,8 @@ class AnswerStream:
         await self._send(usage)
 
     def _finish(self) -> tuple[Message, Frame]:
-        generation = finish_generation(generation_id=self._generation_id)
+        outcome = self._fold.outcome if self._fold.is_whole else None  # a reader who came late knows the end only
+        generation = finish_generation(generation_id=self._generation_id, outcome=outcome)
         message: Any = generation.message if generation else get_answer(self._membership, self._message_id)
         return message, self._usage()
 

@@ -14,6 +14,7 @@ STATES = {
     "interrupted": "interrupted",
     "failed": "failed",
 }
+TOGETHER = 64  # pieces of text that are put together while more come: many small ones take several times the room
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,46 @@ class Outcome:
         return ended is not None and ended.reason != "stop" and ended.error_code != "prompt_too_long"
 
 
+class Fold:
+    """The outcome of a log while it is read, from its first event on. Events that come again change nothing."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._started: Started | None = None
+        self._last: Event | None = None
+        self.is_whole = True  # no event is missing
+
+    def add(self, events: Sequence[Event]) -> None:
+        last = self._last.seq if self._last else 0
+        for event in events:
+            if event.seq > last:
+                self.is_whole &= event.seq == last + 1
+                last = event.seq
+                self._take(event)
+
+    def _take(self, event: Event) -> None:
+        self._last = event
+        if isinstance(event, Text):
+            self._text.append(event.text)
+            if len(self._text) == TOGETHER:
+                self._text = ["".join(self._text)]
+        elif isinstance(event, Started):
+            # A job that changed hands has been started more than once; the last start is the one that ended.
+            self._started = event
+
+    @property
+    def outcome(self) -> Outcome:
+        last = self._last
+        return Outcome(
+            text="".join(self._text),
+            started=self._started,
+            ended=last if isinstance(last, Ended) else None,
+            last_seq=last.seq if last else 0,
+        )
+
+
 def read_outcome(events: Sequence[Event]) -> Outcome:
     """Fold a complete log, from its first event."""
-    last = events[-1] if events else None
-    return Outcome(
-        text="".join(event.text for event in events if isinstance(event, Text)),
-        # A job that changed hands has been started more than once; the last start is the one that ended.
-        started=next((event for event in reversed(events) if isinstance(event, Started)), None),
-        ended=last if isinstance(last, Ended) else None,
-        last_seq=last.seq if last else 0,
-    )
+    fold = Fold()
+    fold.add(events)
+    return fold.outcome

@@ -184,23 +184,27 @@ def _instructions(user: User) -> prompts.Instructions:
 
 
 def mark_started(*, generation_id: UUID, started: Started) -> None:
-    """The engine took the job. Called by whoever sees it first; later calls change nothing."""
+    """The engine took the job. Called by whoever sees it first; later calls change nothing.
+
+    Its message is never brought back from an end, not even from one that is written at this moment.
+    """
     rows = Generation.everyone.filter(pk=generation_id, state=Generation.State.QUEUED)
     if rows.update(state=Generation.State.RUNNING, started_at=_time(started.at), worker=started.worker[:100]):
-        generation = Generation.everyone.select_related("message").get(pk=generation_id)
-        if generation.message is not None:
-            generation.message.set_live("streaming")
+        messages: Any = Generation._meta.get_field("message").related_model
+        message_id = Generation.everyone.filter(pk=generation_id).values("message")
+        messages.everyone.filter(pk__in=message_id, state__in=messages.LIVE).update(state=messages.State.STREAMING)
 
 
-def finish_generation(*, generation_id: UUID) -> Generation | None:
+def finish_generation(*, generation_id: UUID, outcome: Outcome | None = None) -> Generation | None:
     """Write an ended log into the database. Returns the generation, with its message, to the one call that did it.
 
     The answer, the account of how it was made and the settlement of its tokens are one transaction;
     any number of callers may race. None while the log has no end, or when another call was first.
-    Raises ``UnknownGeneration`` when there is no log.
+    ``outcome`` is what the log says, from whoever has just read all of it. Raises ``UnknownGeneration`` when there is
+    no log.
     """
     transport = get_transport()
-    outcome = read_outcome(transport.log(str(generation_id)))
+    outcome = outcome or read_outcome(transport.log(str(generation_id)))
     if outcome.ended is None:
         return None
     done = record_outcome(generation_id=generation_id, outcome=outcome)
