@@ -51,7 +51,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     def preferences(self) -> Preferences:
         """This person's preferences; unsaved defaults until they change one."""
         if not hasattr(self, "_preferences"):
-            self._preferences = Preferences.objects.filter(user=self).first() or Preferences(user=self)
+            self._preferences = getattr(self, "chosen", None) or Preferences(user=self)
         return self._preferences
 
     @property
@@ -132,7 +132,7 @@ class Preferences(models.Model):
 
     INSTRUCTIONS_LIMIT = 1500  # characters; about 400 tokens each of every prompt
 
-    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="chosen")
     display_name = models.CharField(max_length=60, blank=True)
     theme = models.CharField(max_length=5, choices=Theme.choices, default=Theme.AUTO)
     default_model = models.CharField(max_length=200, blank=True, help_text="Empty: the operator's choice.")
