@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
+from tests.e2e.chromium import CHROMIUM, QUIET, Chromium  # noqa: F401 - the first two for scripts and benchmarks
 from tests.e2e.server import Product
 
-CHROMIUM = "/usr/bin/chromium"
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PASSWORD = "a quiet green kettle"
 LONG = "Count from 1 to 50"  # the demo model writes hundreds of tokens here: time enough to act in the middle
 _people = itertools.count(1)
@@ -36,17 +29,31 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def chromium() -> Iterator[Chromium]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
+        chromium = Chromium(playwright)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
-def context(browser: Browser, product: Product) -> Iterator[BrowserContext]:
-    """A browser with empty storage. The test fails when any of its pages logs an error."""
-    context = browser.new_context(base_url=product.url, viewport={"width": 1280, "height": 800})
+def new_context(chromium: Chromium) -> Iterator[Callable[..., BrowserContext]]:
+    """``new_context(url)``: a browser with empty storage at that product. It is closed after the test."""
+    opened = []
+
+    def make(url: str, **settings: Any) -> BrowserContext:
+        opened.append(chromium.new_context(base_url=url, **settings))
+        return opened[-1]
+
+    yield make
+    for context in opened:
+        chromium.close_context(context)
+
+
+@pytest.fixture
+def context(new_context: Callable[..., BrowserContext], product: Product) -> Iterator[BrowserContext]:
+    """A browser at the suite's product. The test fails when any of its pages logs an error."""
+    context = new_context(product.url, viewport={"width": 1280, "height": 800})
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     errors: list[str] = []
     context.on("weberror", lambda error: errors.append(str(error.error)))
@@ -55,7 +62,6 @@ def context(browser: Browser, product: Product) -> Iterator[BrowserContext]:
         lambda message: errors.append(message.text) if "Content Security Policy" in message.text else None,
     )
     yield context
-    context.close()
     assert errors == []
 
 

@@ -112,11 +112,11 @@ def test_a_wait_over_the_plans_longest_is_refused_with_how_long_it_is(page, prod
         product.execute("update accounts_plan set longest_wait = null")
 
 
-def test_without_a_worker_the_page_says_so_and_keeps_the_draft(browser, tmp_path):
+def test_without_a_worker_the_page_says_so_and_keeps_the_draft(new_context, tmp_path):
     product = Product(tmp_path / "var", environment={"CHATAPP_MODEL": "/nowhere/at/all"})
     product.start(wait=False)
     eventually(lambda: product.status("/healthz"), 200, seconds=120)
-    context = browser.new_context(base_url=product.url)
+    context = new_context(product.url)
     page = context.new_page()
     try:
         sign_up(page)
@@ -130,5 +130,4 @@ def test_without_a_worker_the_page_says_so_and_keeps_the_draft(browser, tmp_path
         expect(answers(page)).to_have_count(0)
         assert product.query("select count(*) from conversations_message") == [(0,)]
     finally:
-        context.close()
         product.stop()

@@ -103,7 +103,7 @@ def test_tomorrow_the_conversation_is_there_with_a_title_of_the_models_own(page,
     assert source(answers(later).last) == text
 
 
-def test_a_second_person_gets_404_for_the_firsts_page_and_no_stream_from_the_socket(page, browser, product):
+def test_a_second_person_gets_404_for_the_firsts_page_and_no_stream_from_the_socket(page, new_context, product):
     ask(page, LONG)
     growing_states(page, 1)
     answer = answers(page).last
@@ -113,7 +113,7 @@ def test_a_second_person_gets_404_for_the_firsts_page_and_no_stream_from_the_soc
             0
         ],
     )
-    other = browser.new_context(base_url=product.url)
+    other = new_context(product.url)
     stranger = other.new_page()
     slug = sign_up(stranger)
     response = stranger.goto(page.url)
@@ -126,7 +126,6 @@ def test_a_second_person_gets_404_for_the_firsts_page_and_no_stream_from_the_soc
     first_slug = page.url.split("/")[4]
     closed = stranger.evaluate(CLOSE_CODE, first_slug)
     assert closed == 4404
-    other.close()
 
 
 def test_the_connection_is_lost_and_found_without_a_reload(page, context, product):

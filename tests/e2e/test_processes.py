@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import LONG, answers, ask, sign_up, source, wait_for_end
+from tests.e2e.conftest import LONG, answers, ask, eventually, sign_up, source, wait_for_end
 from tests.e2e.server import Product
 
 pytestmark = pytest.mark.e2e
@@ -43,14 +43,14 @@ def test_readiness_is_honest_and_a_stop_ends_every_child_within_five_seconds(own
     assert own_product.status("/healthz") == 200
     children = own_product.children()
     assert children
+    eventually(lambda: "Ready at" in own_product.log.read_text(), True)
     assert own_product.stop(signal.SIGINT) < 5
     assert [pid for pid in children if alive(pid)] == []
-    assert "Ready at" in own_product.log.read_text()
 
 
-def test_after_kill_9_what_was_written_is_there_interrupted_and_can_go_on(own_product, browser):
+def test_after_kill_9_what_was_written_is_there_interrupted_and_can_go_on(own_product, new_context):
     own_product.start()
-    context = browser.new_context(base_url=own_product.url)
+    context = new_context(own_product.url)
     page = context.new_page()
     sign_up(page)
     ask(page, LONG)
@@ -69,10 +69,9 @@ def test_after_kill_9_what_was_written_is_there_interrupted_and_can_go_on(own_pr
     assert own_product.query("select reserved from accounts_usageday") == [(0,)]
     answers(page).last.get_by_role("button", name="Continue").click()
     assert wait_for_end(page).startswith(kept)
-    context.close()
 
 
-def test_a_model_that_cannot_be_had_is_said_in_the_page_and_at_readyz(own_product, browser):
+def test_a_model_that_cannot_be_had_is_said_in_the_page_and_at_readyz(own_product, new_context):
     own_product.environment = {"CHATAPP_MODEL": "/nowhere/at/all"}
     own_product.start(wait=False)
     deadline = time.monotonic() + 60
@@ -80,7 +79,7 @@ def test_a_model_that_cannot_be_had_is_said_in_the_page_and_at_readyz(own_produc
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert own_product.status("/readyz") == 503
-    context = browser.new_context(base_url=own_product.url)
+    context = new_context(own_product.url)
     page = context.new_page()
     sign_up(page)
     expect(page.get_by_text("There is no folder /nowhere/at/all").first).to_be_visible()
@@ -88,7 +87,6 @@ def test_a_model_that_cannot_be_had_is_said_in_the_page_and_at_readyz(own_produc
     page.keyboard.press("Enter")
     expect(page.get_by_label("Ask anything")).to_have_value("Are you there?")
     expect(answers(page)).to_have_count(0)
-    context.close()
 
 
 def test_a_bad_value_in_the_environment_stops_the_start_and_names_it(own_product):
@@ -106,9 +104,9 @@ def engine_of(product: Product) -> int:
     return next(pid for pid, command in listed.items() if b"inference.worker" in command)
 
 
-def test_after_kill_9_of_the_engine_the_answer_goes_on_by_itself(own_product, browser):
+def test_after_kill_9_of_the_engine_the_answer_goes_on_by_itself(own_product, new_context):
     own_product.start()
-    context = browser.new_context(base_url=own_product.url)
+    context = new_context(own_product.url)
     page = context.new_page()
     sign_up(page)
     ask(page, LONG)
@@ -123,7 +121,6 @@ def test_after_kill_9_of_the_engine_the_answer_goes_on_by_itself(own_product, br
     ]
     assert engine_of(own_product) != engine
     assert own_product.query("select reserved from accounts_usageday") == [(0,)]
-    context.close()
 
 
 def test_a_second_start_on_the_same_data_is_refused_and_harms_nothing(own_product):

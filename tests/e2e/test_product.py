@@ -126,3 +126,5 @@ def test_rename_delete_and_undo(page, product):
         lambda: product.query("select deleted_at from conversations_conversation where id = ?", conversation),
         [(None,)],
     )
+    page.wait_for_url(f"**{address}")
+    expect(answers(page)).to_have_count(1)
