@@ -37,29 +37,21 @@ static void *scratch(int slot, size_t bytes) {
 #include "avx2.h"
 #endif
 
+#define PER (LANES / WIDE) /* registers of sixteen lanes */
+
 INLINE vec v_exp(vec x) {
     x = v_max(v_all(-87.0f), x); /* this order lets NaN through */
-    vec n = v_round(v_mul(x, v_all(1.44269504f)));
-    vec r = v_fnma(n, v_all(0.693359375f), x);
-    r = v_fnma(n, v_all(-2.12194440e-4f), r);
-    vec p = v_all(1.9875691500e-4f);
-    p = v_fma(p, r, v_all(1.3981999507e-3f));
-    p = v_fma(p, r, v_all(8.3334519073e-3f));
-    p = v_fma(p, r, v_all(4.1665795894e-2f));
-    p = v_fma(p, r, v_all(1.6666665459e-1f));
-    p = v_fma(p, r, v_all(5.0000001201e-1f));
-    p = v_fma(v_mul(r, r), p, v_add(r, v_all(1.0f)));
-    return v_power(p, n);
+    const vec n = v_round(x * 1.44269504f), r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    return v_power(r * r * p + (r + 1.0f), n);
 }
 
-INLINE vec v_sigmoid(vec x) {
-    vec e = v_exp(v_sub(v_zero(), v_max(v_all(-80.0f), x)));
-    return v_div(v_all(1.0f), v_add(v_all(1.0f), e));
-}
-
-INLINE vec v_tanh(vec x) { /* 2 sigmoid(2x) - 1 */
-    return v_sub(v_mul(v_all(2.0f), v_sigmoid(v_add(x, x))), v_all(1.0f));
-}
+INLINE vec v_sigmoid(vec x) { return 1.0f / (v_exp(-v_max(v_all(-80.0f), x)) + 1.0f); }
+INLINE vec v_tanh(vec x) { return 2.0f * v_sigmoid(2.0f * x) - 1.0f; }
 
 /* ---- Linear layers ------------------------------------------------------------------------------------ */
 
@@ -76,18 +68,18 @@ typedef struct { float *sum; const float *addend; } target; /* rows of N; what i
 /* A row in groups of integers. shift = -OFFSET * their sum takes back what every weight has too much. */
 static void quantize_row(const float *x, int64_t cols, int64_t group, activation *values, float *scales, int32_t *shifts) {
     for (int64_t g = 0; g < cols / group; g++, x += group, values += group) {
-        vec most = v_zero(), check = v_zero();
-        for (int64_t i = 0; i < group; i += LANES) {
+        vec most = {0}, check = {0};
+        for (int64_t i = 0; i < group; i += WIDE) {
             vec part = v_load_some(group - i, x + i);
-            most = v_max(v_abs(part), most);
-            check = v_fma(part, v_zero(), check);
+            most = v_max(v_max(part, -part), most);
+            check += part * 0.0f;
         }
         float top = v_most(most);
-        vec inverse = v_all(top > 0 ? LEVELS / top : 0.0f);
-        ints sum = i_zero();
-        for (int64_t i = 0; i < group; i += LANES) {
+        const float inverse = top > 0 ? LEVELS / top : 0.0f;
+        ints sum = i_all(0);
+        for (int64_t i = 0; i < group; i += WIDE) {
             const int64_t left = group - i;
-            ints q = i_round(v_mul(v_load_some(left, x + i), inverse));
+            ints q = i_round(v_load_some(left, x + i) * inverse);
             sum = i_add(sum, q);
             store_activations(values + i, left, q);
         }
@@ -96,15 +88,15 @@ static void quantize_row(const float *x, int64_t cols, int64_t group, activation
     }
 }
 
-INLINE void finish(const matrix *w, target y, int64_t block, int rows, int blocks, reg out[6][4 * PER]) {
-    for (int b = 0; b < blocks; b++) {
-        int64_t column = (block + b) * LANES;
-        const int64_t left = w->rows - column;
-        vec bias = w->bias ? v_load(w->bias + column) : v_zero();
+INLINE void finish(const matrix *w, target y, int64_t block, int rows, int columns, vec out[6][4 * PER]) {
+    for (int c = 0; c < columns; c++) {
+        const int64_t column = block * LANES + c * WIDE, left = w->rows - column;
+        if (left <= 0) return;
+        vec bias = w->bias ? v_load(w->bias + column) : v_all(0.0f);
         for (int m = 0; m < rows; m++) {
             const int64_t place = m * w->rows + column;
-            vec sum = v_add(v_of(out[m] + b * PER), bias);
-            if (y.addend) sum = v_add(sum, v_load_some(left, y.addend + place));
+            vec sum = out[m][c] + bias;
+            if (y.addend) sum += v_load_some(left, y.addend + place);
             v_store_some(y.sum + place, left, sum);
         }
     }
@@ -119,13 +111,13 @@ INLINE void tile_int8(const int rows, const int blocks, const matrix *w, quantiz
     const float *scale = w->scale + block * groups * LANES;
     const activation *q = x.values;
     const int columns = blocks * PER;
-    reg out[6][4 * PER];
+    vec out[6][4 * PER];
     for (int m = 0; m < rows; m++)
-        for (int c = 0; c < columns; c++) out[m][c] = r_all(0.0f);
+        for (int c = 0; c < columns; c++) out[m][c] = v_all(0.0f);
     for (int64_t g = 0; g < groups; g++) {
-        ireg sum[6][4 * PER];
+        ints sum[6][4 * PER];
         for (int m = 0; m < rows; m++)
-            for (int c = 0; c < columns; c++) sum[m][c] = ir_all(x.shifts[m * groups + g]);
+            for (int c = 0; c < columns; c++) sum[m][c] = i_all(x.shifts[m * groups + g]);
         ASIDE(out);
         for (int64_t s = 0; s < steps; s += AT_ONCE) {
             if (rows < 3)
@@ -133,27 +125,27 @@ INLINE void tile_int8(const int rows, const int blocks, const matrix *w, quantiz
             else
                 for (int i = 0; i < 2; i++) _mm_prefetch(ahead[i], _MM_HINT_T1), ahead[i] += 64;
             for (int i = 0; i < AT_ONCE; i++, q += STEP, weight += STEP * LANES) {
-                ireg part[4 * PER];
+                ints part[4 * PER];
                 for (int c = 0; c < columns; c++) part[c] = load_bytes(weight + c / PER * panel + c % PER * WIDE * STEP);
                 const activation *row = q;
                 for (int m = 0; m < rows; m++) {
                     int32_t several;
                     memcpy(&several, row + m * w->cols, 4);
-                    ireg a = ir_all(several);
+                    ints a = i_all(several);
                     for (int c = 0; c < columns; c++) sum[m][c] = dot_bytes(sum[m][c], part[c], a);
                     for (int c = 0; c < columns; c++) AFTER(sum[m][c], row);
                 }
             }
         }
         for (int c = 0; c < columns; c++) {
-            reg by = r_load(scale + (c / PER * groups + g) * LANES + c % PER * WIDE);
+            vec by = v_load(scale + (c / PER * groups + g) * LANES + c % PER * WIDE);
             for (int m = 0; m < rows; m++) {
-                reg both = r_mul(by, r_all(x.scales[m * groups + g]));
-                out[m][c] = r_fma(r_float(sum[m][c]), both, out[m][c]);
+                vec both = by * v_all(x.scales[m * groups + g]);
+                out[m][c] += i_float(sum[m][c]) * both;
             }
         }
     }
-    finish(w, y, block, rows, blocks, out);
+    finish(w, y, block, rows, columns, out);
 }
 
 INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const operand *x, int64_t block, target y, const char *const fetched[2]) {
@@ -161,9 +153,9 @@ INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const o
     const int64_t panel = w->cols * LANES;
     const uint16_t *weight = (const uint16_t *)w->weight + block * panel;
     const int columns = blocks * PER;
-    reg out[6][4 * PER];
+    vec out[6][4 * PER];
     for (int m = 0; m < rows; m++)
-        for (int c = 0; c < columns; c++) out[m][c] = r_all(0.0f);
+        for (int c = 0; c < columns; c++) out[m][c] = v_all(0.0f);
     for (int64_t k = 0; k < w->cols; k += 2, weight += 2 * LANES) {
         for (int i = 0; i < 2; i++) _mm_prefetch(ahead[i], _MM_HINT_T1), ahead[i] += 64;
         halves part[4 * PER];
@@ -175,7 +167,7 @@ INLINE void tile_bf16(const int rows, const int blocks, const matrix *w, const o
             for (int c = 0; c < columns; c++) AFTER(out[m][c], row);
         }
     }
-    finish(w, y, block, rows, blocks, out);
+    finish(w, y, block, rows, columns, out);
 }
 
 #define TILES(NAME, INPUT)                                                                                            \
@@ -230,10 +222,8 @@ static void round_part(const matrix *w, const float *x, int64_t tokens, void *me
             const int64_t groups = cols / w->group;
             quantize_row(x + t * cols, cols, w->group, (activation *)q.values + t * cols, (float *)q.scales + t * groups, (int32_t *)q.shifts + t * groups);
         } else
-            for (int64_t i = 0; i < cols; i += LANES) {
-                const int64_t left = cols - i;
-                store_operands_some((operand *)memory + t * cols + i, left, v_load_some(left, x + t * cols + i));
-            }
+            for (int64_t i = 0; i < cols; i += WIDE)
+                store_operands((operand *)memory + t * cols + i, cols - i, v_load_some(cols - i, x + t * cols + i));
     }
 }
 
@@ -291,8 +281,11 @@ void pack(const float *weight, int64_t rows, int64_t cols, int64_t group, void *
         const float *row = weight + n * cols;
         const int64_t panel = n / LANES, lane = n % LANES;
         if (!group) {
-            uint16_t *target = (uint16_t *)panels + panel * cols * LANES + lane * 2;
-            for (int64_t k = 0; k < cols; k++) target[k / 2 * 32 + k % 2] = to_bf16(row[k]);
+            uint16_t rounded[WIDE], *target = (uint16_t *)panels + panel * cols * LANES + lane * 2;
+            for (int64_t k = 0; k < cols; k++) {
+                if (k % WIDE == 0) store_bf16(rounded, cols - k, v_load_some(cols - k, row + k));
+                target[k / 2 * 32 + k % 2] = rounded[k % WIDE];
+            }
             continue;
         }
         uint8_t *target = (uint8_t *)panels + panel * cols * LANES + lane * STEP;
@@ -310,16 +303,15 @@ void pack(const float *weight, int64_t rows, int64_t cols, int64_t group, void *
 /* ---- Norms and gates ---------------------------------------------------------------------------------- */
 
 INLINE void normalize(const float *x, const float *weight, float *y, int64_t size, float eps) {
-    vec squares = v_zero();
-    for (int64_t i = 0; i < size; i += LANES) {
+    vec squares = {0};
+    for (int64_t i = 0; i < size; i += WIDE) {
         vec part = v_load_some(size - i, x + i);
-        squares = v_fma(part, part, squares);
+        squares += part * part;
     }
-    vec by = v_all(1.0f / sqrtf(v_sum(squares) / (float)size + eps));
-    for (int64_t i = 0; i < size; i += LANES) {
+    const float by = 1.0f / sqrtf(v_sum(squares) / (float)size + eps);
+    for (int64_t i = 0; i < size; i += WIDE) {
         const int64_t left = size - i;
-        vec part = v_mul(v_load_some(left, x + i), by);
-        v_store_some(y + i, left, v_mul(part, v_load_some(left, weight + i)));
+        v_store_some(y + i, left, v_load_some(left, x + i) * by * v_load_some(left, weight + i));
     }
 }
 
@@ -339,15 +331,13 @@ static void gate_part(const float *x, float *y, int64_t tokens, int64_t size, in
     int64_t begin, end;
     share(tokens, &begin, &end);
     for (int64_t t = begin; t < end; t++)
-        for (int64_t i = 0; i < size; i += LANES) {
+        for (int64_t i = 0; i < size; i += WIDE) {
             const int64_t left = size - i;
             vec g = v_load_some(left, x + t * 2 * size + i);
             vec u = v_load_some(left, x + t * 2 * size + size + i);
             vec z = g; /* GELU: x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)) */
-            if (gelu)
-                z = v_mul(v_mul(g, v_all(1.5957691216f)),
-                                  v_fma(v_mul(g, g), v_all(0.044715f), v_all(1.0f)));
-            v_store_some(y + t * size + i, left, v_mul(v_mul(g, v_sigmoid(z)), u));
+            if (gelu) z = g * 1.5957691216f * (g * g * 0.044715f + 1.0f);
+            v_store_some(y + t * size + i, left, g * v_sigmoid(z) * u);
         }
 }
 
@@ -403,17 +393,17 @@ INLINE void write_token(const layer *l, const plan *p, heads q, heads k, heads v
     if (cos) cos += t * rotary, sin += t * rotary;
     for (int64_t h = 0; h < l->heads; h++) {
         const float *x = prepared(l, q.data + t * q.token + h * q.head, l->query_norm, cos, sin, rotary, buffer);
-        for (int64_t d = 0; d < dim; d += LANES)
-            store_operands(queries + (t * l->heads + h) * dim + d, v_mul(v_load(x + d), v_all(l->scale)));
+        for (int64_t d = 0; d < dim; d += WIDE)
+            store_operands(queries + (t * l->heads + h) * dim + d, WIDE, v_load(x + d) * l->scale);
     }
     for (int64_t h = 0; h < l->kv_heads; h++) {
         uint16_t rounded[MAX_DIM];
         const float *x = prepared(l, k.data + t * k.token + h * k.head, l->key_norm, cos, sin, rotary, buffer);
-        for (int64_t d = 0; d < dim; d += LANES) store_bf16(rounded + d, v_load(x + d));
+        for (int64_t d = 0; d < dim; d += WIDE) store_bf16(rounded + d, WIDE, v_load(x + d));
         uint16_t *key = l->keys + (block * l->kv_heads + h) * dim * TOKENS + at * 2;
         for (int64_t d = 0; d < dim; d += 2) memcpy(key + d * TOKENS, rounded + d, 4);
         const float *y = v.data + t * v.token + h * v.head;
-        for (int64_t d = 0; d < dim; d += LANES) store_bf16(rounded + d, v_load(y + d));
+        for (int64_t d = 0; d < dim; d += WIDE) store_bf16(rounded + d, WIDE, v_load(y + d));
         uint16_t *value = l->values + (block * l->kv_heads + h) * dim * TOKENS + at / 2 * dim * 2 + at % 2;
         for (int64_t d = 0; d < dim; d++) value[d * 2] = rounded[d];
     }
@@ -425,9 +415,9 @@ typedef struct { const operand *query; int32_t position, row, head; float most, 
    there are (count), times blocks of keys or stretches of the output (side). */
 
 INLINE void score_blocks(const int count, const int side, const layer *l, const vector *vs, const uint16_t *const *keys, const uint16_t *const *values, float (*weights)[SPAN * TOKENS], int first) {
-    reg score[8][4 * PER];
+    vec score[8][4 * PER];
     for (int i = 0; i < count; i++)
-        for (int c = 0; c < side * PER; c++) score[i][c] = r_all(0.0f);
+        for (int c = 0; c < side * PER; c++) score[i][c] = v_all(0.0f);
     for (int64_t d = 0; d < l->dim; d += 2)
         for (int c = 0; c < side * PER; c++) {
             halves key = load_halves(keys[c / PER] + d * TOKENS + c % PER * WIDE * 2);
@@ -439,13 +429,13 @@ INLINE void score_blocks(const int count, const int side, const layer *l, const 
             }
         }
     for (int i = 0; i < count; i++)
-        for (int c = 0; c < side * PER; c++) r_store(weights[i] + first * TOKENS + c * WIDE, score[i][c]);
+        for (int c = 0; c < side * PER; c++) v_store(weights[i] + first * TOKENS + c * WIDE, score[i][c]);
 }
 
 INLINE void weigh(const int count, const int side, vector *vs, const uint16_t *const *values, const uint16_t *const *next, operand (*shares)[SPAN * TOKENS], int blocks, int64_t dim, int64_t d) {
-    reg output[8][4 * PER];
+    vec output[8][4 * PER];
     for (int i = 0; i < count; i++)
-        for (int c = 0; c < side * PER; c++) output[i][c] = r_load(vs[i].output + d + c * WIDE);
+        for (int c = 0; c < side * PER; c++) output[i][c] = v_load(vs[i].output + d + c * WIDE);
     for (int b = 0; b < blocks; b++)
         for (int t = 0; t < TOKENS; t += 2)
             for (int c = 0; c < side * PER; c++) {
@@ -459,7 +449,7 @@ INLINE void weigh(const int count, const int side, vector *vs, const uint16_t *c
                 }
             }
     for (int i = 0; i < count; i++)
-        for (int c = 0; c < side * PER; c++) r_store(vs[i].output + d + c * WIDE, output[i][c]);
+        for (int c = 0; c < side * PER; c++) v_store(vs[i].output + d + c * WIDE, output[i][c]);
 }
 
 /* One span of keys for up to 8 vectors: scores, online softmax, weighted values. */
@@ -472,25 +462,24 @@ INLINE void attend_span(const int count, const int side, const layer *l, vector 
     for (int i = 0; i < count; i++) {
         vector *v = vs + i;
         int64_t stop = smaller(end, v->position + 1), start = l->window ? v->position - l->window + 1 : 0;
-        vec most = v_all(v->most), score[SPAN], sum = v_zero();
-        for (int b = 0; b < blocks; b++) {
-            score[b] = v_load(weights[i] + b * TOKENS);
-            if (l->softcap > 0)
-                score[b] = v_mul(v_all(l->softcap), v_tanh(v_mul(score[b], v_all(1.0f / l->softcap))));
-            int64_t from = start - first - b * TOKENS, to = stop - first - b * TOKENS;
-            score[b] = v_within(score[b], from, to);
-            most = v_max(score[b], most);
+        vec most = v_all(v->most), score[SPAN * PER], sum = {0};
+        const int pieces = blocks * PER;
+        for (int c = 0; c < pieces; c++) {
+            score[c] = v_load(weights[i] + c * WIDE);
+            if (l->softcap > 0) score[c] = l->softcap * v_tanh(score[c] * (1.0f / l->softcap));
+            score[c] = v_within(score[c], start - first - c * WIDE, stop - first - c * WIDE);
+            most = v_max(score[c], most);
         }
         float top = v_most(most);
-        for (int b = 0; b < blocks; b++) {
-            score[b] = v_unless_lowest(v_exp(v_sub(score[b], v_all(top))), score[b]);
-            sum = v_add(sum, score[b]);
-            store_operands(shares[i] + b * TOKENS, score[b]);
+        for (int c = 0; c < pieces; c++) {
+            score[c] = v_unless_lowest(v_exp(score[c] - top), score[c]);
+            sum += score[c];
+            store_operands(shares[i] + c * WIDE, WIDE, score[c]);
         }
         if (top > v->most) {
             vec by = v_exp(v_all(v->most - top));
-            for (int64_t d = 0; d < dim; d += LANES) v_store(v->output + d, v_mul(v_load(v->output + d), by));
-            v->sum *= v_first(by);
+            for (int64_t d = 0; d < dim; d += WIDE) v_store(v->output + d, v_load(v->output + d) * by);
+            v->sum *= by[0];
             v->most = top;
         }
         v->sum += v_sum(sum);
