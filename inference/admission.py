@@ -21,7 +21,8 @@ PROMPT_SHARE = 0.1  # reading a token of a prompt costs this part of writing one
 POINTS = 8  # ends that stand for the lengths an answer may have
 LENGTHS = (25, 75, 150, 250, 400, 700)  # before workers have written enough to tell
 ENOUGH = 8
-LIKELY = 0.5  # a place counts as free once it is more likely than not
+EARLY = 0.92  # of as many ends as a place needs: of a chance wait most lie between half and double of that
+SHORTEST = 2.0  # seconds: when an answer ends is chance, and most of the waits that are short are under twice that
 
 PACE_SECONDS = 120.0  # how long what was seen of a tenant's waits counts
 FORGET_SECONDS = 600.0
@@ -55,24 +56,28 @@ def expected_waits(line: Sequence[Waiting], workers: Sequence[WorkerReport]) -> 
 
 
 def _waits_of_one_model(line: Sequence[Waiting], ready: Sequence[WorkerReport]) -> list[float | None]:
-    free = float(sum(max(0, worker.free_slots) for worker in ready))
+    free = sum(max(0, worker.free_slots) for worker in ready)
     if free >= len(line):  # as on most days; what comes next is work for every answer under way
         return [0.0] * len(line)
     rate, lengths = _rate(ready), _lengths(ready)
     ends = _ends(ready, lengths)
     waits: list[float | None] = []
-    now = 0.0
-    for job in line:
-        while free < LIKELY and ends:
+    now = ended = 0.0
+    for place, job in enumerate(line, 1):
+        while ended < _ends_for(place - free) and ends:
             now, share = heappop(ends)
-            free += share
-        if free < LIKELY:  # there are no places at all
+            ended += share
+        if ended < _ends_for(place - free):  # there are no places at all
             return [None] * len(line)
         waits.append(_seconds(now, rate))
-        free -= 1
         for tokens in _spread(lengths, 0, job.max_tokens):
             heappush(ends, (now + tokens + job.prompt_tokens * PROMPT_SHARE, 1 / POINTS))
     return waits
+
+
+def _ends_for(place: int) -> float:
+    """How many ends, each counted by how likely it is, have to be foreseen until the one at ``place`` goes."""
+    return max(EARLY * place, place - 0.5) if place > 0 else 0.0
 
 
 class Forecast:
@@ -80,7 +85,7 @@ class Forecast:
 
     The line by itself knows only who waits now. A tenant whose turn others often take before it sees its wait
     run down slower than a second a second: how much slower is measured at every look, and stretches what the
-    line says. Little seen counts little.
+    line says. Little seen counts little, and a short wait is stretched less: few come in it.
     """
 
     def __init__(self) -> None:
@@ -108,7 +113,10 @@ class Forecast:
 
     def _stretched(self, tenant: str, wait: float | None) -> float | None:
         pace = self._paces.get(tenant)
-        return wait * pace.stretch if wait and pace else wait
+        if not wait:
+            return wait
+        more = pace.stretch - 1 if pace else 0.0
+        return max(SHORTEST, wait * (1 + more * (wait / (wait + SHORTEST) if more > 0 else 1)))
 
 
 @dataclass(slots=True)

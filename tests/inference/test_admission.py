@@ -12,6 +12,7 @@ from inference.admission import (
     LATEST_RETRY,
     LENGTHS,
     REOPEN,
+    SHORTEST,
     SOONEST_RETRY,
     Admission,
     Forecast,
@@ -110,6 +111,13 @@ def test_a_tenant_that_others_step_ahead_of_is_told_to_wait_longer_and_the_other
     new, slow = forecast.waits(line, [worker(answers=[(0, 20)], lengths=[20] * 8)])
     assert new == 2.0
     assert slow > 2 * 4.0
+
+
+def test_a_wait_that_chance_decides_is_told_as_what_most_are_less_than_twice_of():
+    almost_there = worker(answers=[(95, 1000)])
+    assert expected_waits(waiting(1), [almost_there]) == [0.5]
+    assert Forecast().waits(waiting(1), [almost_there]) == [SHORTEST]
+    assert Forecast().waits(waiting(1), [worker(1)]) == [0.0]
 
 
 def test_what_happened_while_nobody_looked_is_not_counted():
