@@ -58,6 +58,8 @@ def _compare(calm: Sequence[float], flooded: Sequence[float]) -> dict[str, float
         "p50_wait_flooded_s": round(percentile(flooded, 0.5), 2),
         "p95_wait_calm_s": round(p95[0], 2),
         "p95_wait_flooded_s": round(p95[1], 2),
+        "p99_wait_calm_s": round(percentile(calm, 0.99), 2),
+        "p99_wait_flooded_s": round(percentile(flooded, 0.99), 2),
         "p95_ratio": round(p95[1] / p95[0], 3),
     }
 

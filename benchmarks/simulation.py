@@ -30,8 +30,7 @@ class _Answer:
     claim: Claim
     length: int
     seq: int
-    written: float = 0.0
-    published: int = 0
+    written: float = 0.0  # of it, the whole tokens are published
 
 
 class SimulatedWorker:
@@ -77,13 +76,12 @@ class SimulatedWorker:
             self._publish(self._answers[claim.job.id], started)
 
     def _write(self, answer: _Answer, grown: float) -> None:
-        answer.written = min(answer.length, answer.written + grown)
-        if new := int(answer.written) - answer.published:
-            answer.published += new
+        before, answer.written = int(answer.written), min(answer.length, answer.written + grown)
+        if new := int(answer.written) - before:
             self._publish(answer, Text(answer.seq, "", tuple(range(new))))
-        if answer.published >= answer.length:
+        if answer.written >= answer.length:
             del self._answers[answer.claim.job.id]
-            self._publish(answer, Ended(answer.seq, "stop", answer.published))
+            self._publish(answer, Ended(answer.seq, "stop", answer.length))
 
     def _publish(self, answer: _Answer, event: Event) -> None:
         answer.seq += 1
