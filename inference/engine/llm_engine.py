@@ -21,8 +21,7 @@ from inference.engine.answer import Answer
 from inference.engine.chat import ChatRenderer
 from inference.engine.config import EngineConfig
 from inference.engine.detokenizer import Detokenizer, choose_decoder
-from inference.engine.generation_defaults import default_sampling, end_tokens
-from inference.engine.loader import Progress, resolve_model, revision
+from inference.engine.loader import Progress, default_sampling, end_tokens, resolve_model, revision
 from inference.engine.model_runner import ModelRunner
 from inference.engine.outputs import StepOutput
 from inference.engine.sampling_params import SamplingParams

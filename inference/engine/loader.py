@@ -1,8 +1,9 @@
-"""From a model's name to a folder on this machine, and which weights that folder holds."""
+"""From a model's name to a folder on this machine, and what that folder says of the model."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from inference.errors import ModelNotFound
 Progress = Callable[[float, str], None]  # share done from 0 to 1, and what is being done
 
 FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]  # never code, never pickles
+SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 SNAPSHOT = re.compile(r"/snapshots/([0-9a-f]{40})$")
 
 
@@ -101,3 +103,18 @@ def _header(file: Path) -> bytes:
     """The JSON header of a safetensors file: its length in the first 8 bytes, little-endian."""
     with file.open("rb") as stream:
         return stream.read(int.from_bytes(stream.read(8), "little"))
+
+
+def default_sampling(path: Path) -> dict[str, Any]:
+    """The sampling settings in ``generation_config.json``; empty when there are none."""
+    file = path / "generation_config.json"
+    stated = json.loads(file.read_text()) if file.exists() else {}
+    settings = {name: stated[name] for name in SAMPLING if stated.get(name) is not None}
+    return {"temperature": 0.0} if stated.get("do_sample") is False else settings
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends an answer, by the generation configuration or by the tokenizer."""
+    stated = model.generation_config.eos_token_id
+    ids = stated if isinstance(stated, list) else [stated]
+    return frozenset(int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None)

@@ -1,4 +1,4 @@
-"""The small kernels of a step: keys and values into the cache, RMSNorm, tokens that never left the device."""
+"""The small kernels of a step: keys and values into the cache, RMSNorm, tokens that never leave the device."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from inference.engine.attention import KVCache
 from inference.engine.cuda import kernels
 from inference.engine.fusing import rms_norm
+
+NUCLEUS_TILE = 4096
 
 
 def write(cache: KVCache, layer: int, slots: Tensor, key: Tensor, value: Tensor) -> None:
@@ -52,3 +54,15 @@ def norms(module: Any) -> Iterator[nn.Module]:
 def resolve(token_ids: Tensor, sampled: Tensor) -> None:
     """Replace -1 - k in ``token_ids`` [T], in place, by the k-th of ``sampled``."""
     kernels.resolve[(len(token_ids),)](token_ids, sampled)
+
+
+def draw_nucleus(weights: Tensor, limits: Tensor, states: Tensor) -> Tensor:
+    """[R] a column of ``weights`` [R, N] for each row, drawn from the highest whose sum reaches ``limits`` [R].
+
+    ``states`` [2, R] are the hashes of the seeds and the numbers of tokens written, as ``sampler.uniforms`` takes them.
+    """
+    columns = torch.empty(len(weights), dtype=torch.int64, device=weights.device)
+    kernels.nucleus[(len(weights),)](
+        weights, limits, states, columns, len(weights), weights.shape[1], TILE=NUCLEUS_TILE
+    )
+    return columns

@@ -14,7 +14,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from inference.engine.cuda import attention, kernels
-from inference.engine.cuda.sampling import TILE
+from inference.engine.cuda.elementwise import NUCLEUS_TILE
 
 HOPPER = GPUTarget("cuda", 90, 32)
 # Pointers to the model's type; the others are to int64.
@@ -61,7 +61,7 @@ def main() -> None:
         heads = {"HEADS": 32, "KV_HEADS": 8, "DIM": dim, "PAD": dim, "ROTARY": dim, "OFFSET": 1}
         found[f"{name} prepare"] = compiled(kernels.prepare, dtype, heads)
         found[f"{name} gate"] = compiled(kernels.gate, dtype, {"GELU": True})
-    found["nucleus"] = compiled(kernels.nucleus, torch.float32, {"TILE": TILE})
+    found["nucleus"] = compiled(kernels.nucleus, torch.float32, {"TILE": NUCLEUS_TILE})
     print(json.dumps(found))
 
 

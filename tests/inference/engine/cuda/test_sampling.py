@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.engine.cuda.sampling import draw_nucleus
+from inference.engine.cuda.elementwise import draw_nucleus
 from inference.engine.sampler import Sampler, _draw_nucleus, _Weights, hashes
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.sequence import Sequence
