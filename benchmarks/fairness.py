@@ -113,7 +113,8 @@ class RealWorker:
         key = b"benchmark"
         serve_local(folder / "s", key, transport, lambda group, message: None)
         model = ROOT / "inference" / "demo" / "model"
-        options = ["--socket", folder / "s", "--name", "w", "--model", "demo", "--path", model, "--slots", slots]
+        options = ["--socket", folder / "s", "--name", "w", "--model", "demo", "--path", model]
+        options += ["--slots", slots, "--grace", 0]
         command = [sys.executable, "-m", "inference.worker", *map(str, options)]
         self._process = subprocess.Popen(
             command, cwd=ROOT, env={"CHATAPP_TRANSPORT_KEY": key.hex(), "PATH": "/usr/bin"}

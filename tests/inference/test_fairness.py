@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.fairness import FairQueue, places
+from inference.fairness import FairQueue, places, spare_slots
 from inference.messages import BATCH, Job, Sampling
 
 
@@ -28,6 +28,10 @@ def test_a_job_that_does_not_fit_holds_the_line():
     queue.push(job("small", "a", prompt_tokens=1))
     assert queue.pop(room=50) is None
     assert len(queue) == 2
+
+
+def test_three_for_every_eight_slots_are_spare_and_for_one_none():
+    assert [spare_slots(slots) for slots in (1, 2, 4, 8, 16, 64)] == [0, 1, 2, 3, 6, 24]
 
 
 def test_a_flooding_tenant_waits_behind_a_polite_one():

@@ -73,6 +73,21 @@ def test_no_more_is_claimed_than_the_last_beat_had_room_for(transport, link):
     wait_until(lambda: transport.stats().running == 3)
 
 
+def test_a_spare_slot_is_kept_from_a_tenant_that_is_alone_and_given_to_another(transport):
+    spare = Link(transport, "w", spare=1)
+    spare.start()
+    for name in ("a", "b", "c"):
+        transport.submit(Job(name, "flood", "m", (), Sampling(8), 5))
+    spare.beat(3, 100, busy=False)
+    taken = []
+    while len(taken) < 2:
+        taken += [claim.job.id for claim in spare.take(5.0)[0]]
+    transport.submit(Job("late", "polite", "m", (), Sampling(8), 5))
+    (claim,), _ = spare.take(5.0)
+    spare.close(["a", "b", "late"])
+    assert (taken, claim.job.id) == (["a", "b"], "late")
+
+
 def test_a_place_that_an_answer_leaves_is_filled_at_once(transport, link, monkeypatch):
     """Also from a line that was there before: nobody tells the worker of it again."""
     monkeypatch.setattr(link_module, "RENEW_SECONDS", 5.0)
