@@ -84,7 +84,7 @@ static void quantize_row(const float *x, int64_t cols, int64_t group, activation
             store_activations(values + i, left, q);
         }
         scales[g] = top / LEVELS + v_sum(check); /* NaN and infinity have no integer: the scale keeps them */
-        shifts[g] = -OFFSET * i_sum(sum);
+        shifts[g] = (int32_t)(0u - OFFSET * (uint32_t)i_sum(sum)); /* of such a row it may wrap around */
     }
 }
 
