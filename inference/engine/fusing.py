@@ -54,8 +54,9 @@ def fuse(model: nn.Module, probe: Callable[[], None], kind: str, offers: Offers,
 def rms_norm(module: Any) -> tuple[Tensor, float] | None:
     """Weight [size] and epsilon of what is called an RMSNorm; some add one to the weight, as Gemma's."""
     weight, epsilon = getattr(module, "weight", None), getattr(module, "variance_epsilon", getattr(module, "eps", None))
-    named = type(module).__name__.endswith("RMSNorm") and isinstance(weight, Tensor) and weight.dim() == 1
-    return (weight, epsilon) if named and isinstance(epsilon, float) else None
+    if not (type(module).__name__.endswith("RMSNorm") and isinstance(weight, Tensor) and isinstance(epsilon, float)):
+        return None
+    return (weight, epsilon) if weight.dim() == 1 else None
 
 
 def plain_attention(module: Any, shape: LayerShape, norm: type[nn.Module]) -> bool:

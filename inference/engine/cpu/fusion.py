@@ -195,8 +195,9 @@ class CpuFusion:
 
     def _attention(self, module: Any) -> Iterator[nn.Module]:
         qkv, shape = self._joined.get(module, {}).get("q_proj"), self._shapes.get(getattr(module, "layer_idx", -1))
-        packed = qkv is not None and isinstance(getattr(module, "o_proj", None), PackedLinear)
-        if packed and shape is not None and plain_attention(module, shape, RmsNorm):
+        if qkv is None or shape is None or not isinstance(getattr(module, "o_proj", None), PackedLinear):
+            return
+        if plain_attention(module, shape, RmsNorm):
             yield FusedAttention(module, qkv, shape)
 
     def _layer(self, module: Any) -> Iterator[nn.Module]:
