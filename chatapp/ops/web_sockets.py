@@ -15,7 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.protocol import State
 
 if TYPE_CHECKING:
-    from asgiref.typing import ASGISendEvent
+    from uvicorn._types import ASGISendEvent
 
 WHOLE_TEXT = 0x81  # a frame's first byte: a text, and nothing of it to follow
 FAREWELL_SECONDS = 1.0  # for whoever still reads to be told why
