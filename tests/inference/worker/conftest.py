@@ -18,8 +18,15 @@ def transport():
 
 @pytest.fixture
 def run_worker(transport, make_engine):
-    """Start a worker in a thread; it is stopped after the test."""
+    """Start a worker in a thread; it is stopped after the test, or by ``run_worker.end()``."""
     started = []
+
+    def end():
+        while started:
+            worker, thread = started.pop()
+            worker.stop()
+            thread.join(10)
+            assert not thread.is_alive()
 
     def run(name="w1", load=None, grace=0.0, **options):
         def load_engine(progress):
@@ -31,8 +38,6 @@ def run_worker(transport, make_engine):
         started.append((worker, thread))
         return worker
 
+    run.end = end
     yield run
-    for worker, thread in started:
-        worker.stop()
-        thread.join(10)
-        assert not thread.is_alive()
+    end()

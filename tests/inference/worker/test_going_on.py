@@ -101,11 +101,10 @@ SETTINGS = {
 
 def whole_answer(transport, run_worker, sampling):
     """What a worker writes that nothing happens to; it claims nothing afterwards."""
-    worker = run_worker("first")
+    run_worker("first")
     transport.submit(job("whole", sampling=sampling))
     log = ended(transport, "whole")
-    worker.stop()
-    wait_until(lambda: not any(report.state == "ready" for report in transport.stats().workers))
+    run_worker.end()
     return log
 
 
