@@ -21,6 +21,13 @@ from inference.messages import WorkerReport
 from inference.transport import MemoryTransport
 from tests.factories import MembershipFactory
 from tests.hand import HandWorker
+from tests.services import OWN_POSTGRESQL
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """The test database ends with the tests' own server; dropping it first would wait for every open connection."""
+    return OWN_POSTGRESQL in os.environ
 
 
 @pytest.fixture(autouse=True)

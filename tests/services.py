@@ -18,6 +18,8 @@ import pytest
 
 from scripts.programs import free_port, postgresql_programs, wait_for_port
 
+OWN_POSTGRESQL = "CHATAPP_TESTS_OWN_POSTGRESQL"
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests() -> Iterator[None]:
@@ -25,6 +27,7 @@ def pytest_load_initial_conftests() -> Iterator[None]:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatapp.settings.test")
     if "DATABASE_URL" not in os.environ:
         os.environ["DATABASE_URL"] = start_postgresql()
+        os.environ[OWN_POSTGRESQL] = "yes"
     if "REDIS_URL" not in os.environ:
         os.environ["REDIS_URL"] = start_redis()
     return (yield)
