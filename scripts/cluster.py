@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ WATCH_SECONDS = 1.0
 
 
 class Cluster:
-    """``start`` returns when a person could get an answer. ``upstream``: relay to this address rather than load the
-    demo model. Ports are free ones; ``port`` is nginx's, None leaves nginx out.
+    """``start`` returns when the pages are there, ``wait_until_ready`` when a person could get an answer. ``upstream``:
+    relay to this address rather than load the demo model. Ports are free ones; ``port`` is nginx's, None leaves nginx
+    out.
     """
 
     def __init__(
@@ -65,6 +67,14 @@ class Cluster:
             program.start()
         for web in self.webs:
             wait_for_port(self._ports[web.name])
+
+    def wait_until_ready(self) -> None:
+        """Until every web process knows of a worker with its model. Raises TimeoutError."""
+        deadline = time.monotonic() + START_SECONDS
+        while not all(answers(f"{self.url(web)}/readyz") for web in self.webs):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"No worker is ready after {START_SECONDS:.0f} s; see the logs in {self.folder}")
+            time.sleep(0.2)
 
     def stop(self) -> None:
         """In the order that loses nothing: whoever asks before whoever answers, the servers last."""
@@ -185,6 +195,14 @@ def read_or_make_secret(path: Path) -> str:
     return path.read_text()
 
 
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
 def watch(cluster: Cluster) -> None:
     """Start again whatever ends, until Ctrl-C or SIGTERM."""
     while True:
@@ -206,6 +224,7 @@ def main() -> None:
     cluster = Cluster(folder, port=options.port)
     try:
         cluster.start()
+        cluster.wait_until_ready()
         print(f"http://localhost:{options.port} (logs and data in {folder}). Stop with Ctrl-C.", flush=True)
         for program in cluster.programs():
             print(f"  {program.name:<12} pid {program.pid}", flush=True)
