@@ -63,7 +63,7 @@ class Relay:
         self._totals = Totals()
         self._open: dict[str, tuple[Answer, Outbox]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by outbox; of the loop's thread alone
-        self._changed = threading.Event()
+        self._changed, self._looked = threading.Event(), threading.Event()
         self._sweep = Sweep(self._changed.set)
         self._next_look: asyncio.TimerHandle | None = None
         self._loop = uvloop.new_event_loop()
@@ -110,9 +110,12 @@ class Relay:
             raise EngineError("the relay has stopped")
         if window:
             time.sleep(window)
+        self._changed.clear()
+        self._looked.clear()
         self._loop.call_soon_threadsafe(self._look)
-        self._changed.wait(TURN_SECONDS)
-        self._changed.clear()  # before the look at the outboxes: what comes now sets it again
+        self._looked.wait(TURN_SECONDS)  # whatever else is new: else the look's tokens would always be a window late
+        if not any(outbox.is_new for _, outbox in self._open.values()):
+            self._changed.wait(TURN_SECONDS)
         written = [outbox.take() for _, outbox in self._open.values() if outbox.is_new]
         for one in written:
             if one.ended or one.returned:
@@ -185,6 +188,7 @@ class Relay:
         if self._next_look:
             self._next_look.cancel()
         found = self._sweep.look()
+        self._looked.set()
         self._next_look = None if found else self._loop.call_later(LOOK_SECONDS, self._look)
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
