@@ -143,7 +143,7 @@ class Worker:
         self._tell("failed", detail=detail)
         while self._alone and not self._stopping.is_set():
             self._tell("failed", detail=detail)
-            self._link.beat(DRAIN if self._is_last() else 0, 0, busy=False)
+            self._link.beat(DRAIN + self._spare if self._is_last() else 0, 0, busy=False)
             for claim in self._link.take(IDLE_SECONDS)[0]:
                 self._hold(claim)
                 self._end(claim.job.id, Ended(0, "failed", error_code="no_worker", error_message=GONE))

@@ -65,6 +65,7 @@ class AnswerStream:
                 self._unfinished = False
                 return await self._follow()
             except (UnknownGeneration, LogExpired, TransportUnavailable, OperationalError, InterfaceError):
+                self._fold.doubt()
                 await asyncio.sleep(RETRY_SECONDS)  # the transport, or the database, will be back
 
     def _load(self) -> tuple[Message, Generation, Frame]:
@@ -78,8 +79,11 @@ class AnswerStream:
         waiting = asyncio.create_task(self._tell_position())
         try:
             async for events in get_transport().follow(str(self._generation_id), self._seq):
-                waiting.cancel()
-                await self._deliver(events)
+                if events:
+                    waiting.cancel()
+                    await self._deliver(events)
+                else:
+                    self._fold.doubt()
         finally:
             waiting.cancel()
 

@@ -143,7 +143,10 @@ def _submit(jobs: tuple[Job, ...]) -> None:
 
 
 def _take_back(jobs: tuple[Job, ...]) -> None:
-    """Stop those that were taken, the one included whose answer may have been lost, once the transport is back."""
+    """Stop those that were taken, the one included whose answer may have been lost, once the transport is back.
+
+    Should this process end before, they are written to their end, unread and uncharged.
+    """
     until = time.monotonic() + TAKE_BACK_SECONDS
     while time.monotonic() < until:
         try:

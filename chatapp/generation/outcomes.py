@@ -47,7 +47,11 @@ class Fold:
         self._text: list[str] = []
         self._started: Started | None = None
         self._last: Event | None = None
-        self.is_whole = True  # no event is missing
+        self.is_whole = True  # no event is missing, and all are of one log
+
+    def doubt(self) -> None:
+        """What came so far may not be what the log says now."""
+        self.is_whole = self.is_whole and self._last is None
 
     def add(self, events: Sequence[Event]) -> None:
         last = self._last.seq if self._last else 0

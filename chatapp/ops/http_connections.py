@@ -2,7 +2,7 @@
 
 An answer that is streamed waits for its caller to take what was written. One that is there and takes nothing would keep
 its connection, and the answer behind it, for ever. Its connection is dropped; the application then sees that it has
-left. Whoever takes anything at all, however slowly, is waited for.
+left, 40 to 80 s after the caller took its last. Whoever takes some of it in every 40 s is waited for.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ STRETCH = 1.75  # a step with a prompt's chunk may take so much longer than one 
 SMALLEST_CHUNK, SMALLEST_SHARE = 8, 64  # a prompt always moves on by so many tokens, or this part of the budget
 YOUNG = 4  # tokens of an answer that nobody is reading in step yet
 LONGEST_BESIDE_YOUNG = 0.25  # seconds of a step that computes prompts beside answers of which most are young
+BURST_STEPS = 16  # such steps in a row
+BURST_REST = 16  # other steps beside answers until one more may follow: a stream of short answers is always young
 REMEASURE = 32  # steps with a chunk between two without one, by which decodes alone are measured
 MEMORY = 0.8  # weight of what was known in each new average
 
@@ -32,17 +34,22 @@ class Pacer:
         self._alone: dict[int, float] = {}  # seconds of a step by the bits of its number of decodes
         self._seconds = self._tokens = 0.0  # of prefill so far, with older steps counting less
         self._since_alone = 0
+        self._burst_steps: float = BURST_STEPS
 
     def limit(self, num_decodes: int, num_young: int = 0) -> int:
-        """Most prefill tokens of the next step. 0: let the decodes go alone, so that they can be measured.
+        """Most prefill tokens of the next step, for which it is asked once. 0: let the decodes go alone, so that they
+        can be measured.
 
         ``num_young``: decodes of answers with no more than ``YOUNG`` tokens. Where they are most, many came at once,
         and those whose prompts are read give the others a moment.
         """
         if num_decodes == 0:
+            self._burst_steps = BURST_STEPS
             return min(self._most, self._affordable(LONGEST) if self._seconds else FIRST_CHUNK)
-        if 2 * num_young > num_decodes and self._seconds:
+        if 2 * num_young > num_decodes and self._seconds and self._burst_steps >= 1:
+            self._burst_steps -= 1
             return self._affordable(LONGEST_BESIDE_YOUNG)
+        self._burst_steps = min(BURST_STEPS, self._burst_steps + 1 / BURST_REST)
         alone = self._alone.get(num_decodes.bit_length())
         if alone is None or self._since_alone >= REMEASURE:
             return 0

@@ -45,7 +45,11 @@ class Transport(Protocol):
         """
 
     def follow(self, generation: str, after_seq: int = 0) -> AsyncIterator[list[Event]]:
-        """Batches of events after ``after_seq`` as they come; ends after ``Ended``. Raises as ``log``."""
+        """Batches of events after ``after_seq`` as they come; ends after ``Ended``. Raises as ``log``.
+
+        An empty batch says that the connection was lost in between: numbers go on, but a log that fell back with its
+        server and was written on by another worker may have had other events before them.
+        """
 
     def release(self, generation: str) -> None:
         """The ended answer is in the database: the log may go when its retention is over."""

@@ -34,11 +34,12 @@ MOST_PENDING = 512  # events kept for a slow reader; beyond that it reads the lo
 class Reader:
     """One who follows a log. ``pending`` are events that came since it last looked."""
 
-    __slots__ = ("_waiting", "behind", "pending", "seq")
+    __slots__ = ("_waiting", "behind", "missed", "pending", "seq")
 
     def __init__(self, seq: int) -> None:
         self.seq = seq
         self.behind = True  # something may be in the log that was not heard
+        self.missed = False  # and has not been told of yet
         self.pending: list[Event] = []
         self._waiting: asyncio.Future[None] | None = None
 
@@ -51,7 +52,7 @@ class Reader:
 
     def lose(self) -> None:
         """What came is not all there is."""
-        self.pending, self.behind = [], True
+        self.pending, self.behind, self.missed = [], True, True
         self._wake()
 
     async def wait(self) -> None:
@@ -92,7 +93,11 @@ class Readers:
         self._join(generation, reader)
         try:
             events, ended = await self._catch_up(generation, reader)
+            reader.missed = False  # nothing has been told yet
             while True:
+                if reader.missed:
+                    reader.missed = False
+                    yield []
                 if events:
                     reader.seq = events[-1].seq
                     yield events

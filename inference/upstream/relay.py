@@ -184,12 +184,13 @@ class Relay:
             task.cancel()
 
     def _look(self) -> None:
-        """Read what has come; while that is nothing, again in a moment."""
+        """Read what has come; while that is nothing and more may come, again in a moment."""
         if self._next_look:
             self._next_look.cancel()
         found = self._sweep.look()
         self._looked.set()
-        self._next_look = None if found else self._loop.call_later(LOOK_SECONDS, self._look)
+        is_over = found or not self._sweep.has_bodies
+        self._next_look = None if is_over else self._loop.call_later(LOOK_SECONDS, self._look)
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_SECONDS)

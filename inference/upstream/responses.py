@@ -26,8 +26,8 @@ async def read_response(response: aiohttp.ClientResponse, sweep: Sweep, hear: He
         hear([read_piece(b"", await read_bounded(response, LONGEST_EVENT))])
         return
     parser = EventParser()
-    await sweep.read(response.content, lambda data: hear(read_pieces(parser.feed(data))))
-    hear(read_pieces(parser.finish()))
+    if not await sweep.read(response.content, lambda data: hear(read_pieces(parser.feed(data)))):
+        hear(read_pieces(parser.finish()))
 
 
 async def check_status(response: aiohttp.ClientResponse, server: Server) -> None:

@@ -18,7 +18,7 @@ Take = Callable[[bytes], bool]  # the next part of a body; True when that was en
 class _Body:
     content: aiohttp.StreamReader
     take: Take
-    over: asyncio.Future[None]
+    over: asyncio.Future[bool]  # whether it was enough
     taken: int  # bytes
 
     def look(self) -> bool:
@@ -28,8 +28,9 @@ class _Body:
         if not has_news or self.over.done():
             return False
         try:
-            if self._take() or content.at_eof():
-                self.over.set_result(None)
+            enough = self._take()
+            if enough or content.at_eof():
+                self.over.set_result(enough)
         except Exception as error:  # whatever it is, it is for the task that reads this body
             self.over.set_exception(error)
         return True
@@ -54,19 +55,24 @@ class Sweep:
         self._news = news
         self._bodies: set[_Body] = set()
 
-    async def read(self, content: aiohttp.StreamReader, take: Take) -> None:
+    @property
+    def has_bodies(self) -> bool:
+        return bool(self._bodies)
+
+    async def read(self, content: aiohttp.StreamReader, take: Take) -> bool:
         """Give ``take`` a body as it comes, its first part at once and the others with each ``look``, until its end or
-        until it was enough. Raises what ``take`` raises.
+        until it was enough, which is returned. Raises what ``take`` raises.
         """
-        enough = take(await content.readany())
+        data = await content.readany()
+        enough = take(data)
         self._news()
         if enough or content.at_eof():
-            return
+            return enough
         over = asyncio.get_running_loop().create_future()
-        body = _Body(content, take, over, content.total_bytes)
+        body = _Body(content, take, over, len(data))
         self._bodies.add(body)
         try:
-            await over
+            return await over
         finally:
             self._bodies.discard(body)
 

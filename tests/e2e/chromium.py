@@ -50,9 +50,12 @@ class Chromium:
             return self._in_time(lambda: browser.new_context(**settings))
         except Hung as hung:
             warnings.warn(f"No context: {hung}", stacklevel=2)
-        return self._living().new_context(**settings)
+        browser = self._living()
+        return self._in_time(lambda: browser.new_context(**settings))
 
     def close_context(self, context: BrowserContext) -> None:
+        if context.browser is not self._browser:
+            return  # it went with a browser that was killed
         try:
             self._in_time(lambda: close_calmly(context))
         except Hung as hung:

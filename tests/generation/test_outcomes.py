@@ -37,3 +37,13 @@ def test_a_log_with_a_gap_is_not_whole(events):
     fold.add(events)
     assert not fold.is_whole
     assert fold.outcome.ended == LOG[-1]
+
+
+def test_what_came_before_a_cut_may_be_of_another_log_than_what_comes_after():
+    fold = Fold()
+    fold.doubt()
+    fold.add(LOG[:5])
+    assert fold.is_whole, "nothing had come before the cut"
+    fold.doubt()
+    fold.add(LOG[5:])
+    assert not fold.is_whole

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from inference.engine.pacing import (
+    BURST_REST,
+    BURST_STEPS,
     FIRST_CHUNK,
     LEAST_TOKENS,
     LONGEST,
@@ -101,6 +103,15 @@ def test_answers_that_are_well_under_way_are_not_held_up_for_a_burst(num_young: 
     pacer.observe([prompt(BUDGET)], 0.1)
     assert pacer.limit(16, num_young) == pacer.limit(16)
     assert pacer.limit(16, 9) == BUDGET
+
+
+def test_an_endless_stream_of_short_answers_comes_first_in_few_steps_only() -> None:
+    pacer = Pacer(BUDGET)
+    pacer.observe(decodes(16), 0.01)
+    pacer.observe([prompt(BUDGET)], 0.1)
+    paced = pacer.limit(16)
+    first = sum(pacer.limit(16, 16) > paced for _ in range(1000))
+    assert first <= BURST_STEPS + 1000 / BURST_REST
 
 
 def test_a_burst_stalls_no_answer_of_a_large_model_for_long() -> None:

@@ -40,6 +40,21 @@ async def test_readers_lose_nothing_when_their_connections_are_cut(server, conne
     assert logs[2] == logs[0][20:]
 
 
+async def test_a_reader_is_told_by_an_empty_batch_that_its_connection_was_cut(server, connect):
+    transport = connect()
+    transport.submit(job("g"))
+    claimed(transport)
+    transport.publish("w", {"g": [STARTED]})
+    batches = transport.follow("g")
+    assert await anext(batches) == [STARTED]
+    admin = redis.Redis.from_url(server.url)
+    admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    admin.close()
+    assert await asyncio.wait_for(anext(batches), 10) == []
+    await asyncio.to_thread(transport.publish, "w", {"g": [Ended(2, "stop", 1)]})
+    assert [event async for batch in batches for event in batch] == [Ended(2, "stop", 1)]
+
+
 async def test_a_reader_that_stops_reading_keeps_little_and_reads_on_later(connect):
     transport = connect()
     transport.submit(job("g"))
