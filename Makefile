@@ -29,7 +29,6 @@ faults: $(VENV)/.dev servers ## kill, stop and hang real processes, and look whe
 
 bench: $(VENV)/.dev ## benchmarks; writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks.engine --model demo --concurrency 1,16 --output 64 --quality --json benchmarks/results/engine-demo.json
-	$(BIN)/python -m benchmarks.engine --model tiny --concurrency 1,16 --output 64 --json benchmarks/results/engine-tiny.json
 	$(BIN)/python -m benchmarks.stack --json benchmarks/results/stack.json
 	$(BIN)/python -m benchmarks.page --json benchmarks/results/page.json
 
