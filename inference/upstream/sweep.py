@@ -68,7 +68,7 @@ class Sweep:
         self._news()
         if enough or content.at_eof():
             return enough
-        over = asyncio.get_running_loop().create_future()
+        over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         body = _Body(content, take, over, len(data))
         self._bodies.add(body)
         try:
