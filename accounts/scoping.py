@@ -11,13 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from django.db import models
-
-if TYPE_CHECKING:
-    from .models import Tenant
 
 Scope = UUID | Literal["all"] | None
 _scope: ContextVar[Scope] = ContextVar("tenant_scope", default=None)
@@ -28,9 +25,9 @@ class NoTenantScope(RuntimeError):
 
 
 @contextmanager
-def tenant_scope(tenant: Tenant | UUID) -> Iterator[None]:
-    """Within, tenant rows are those of ``tenant`` alone."""
-    with _set(tenant if isinstance(tenant, UUID) else tenant.pk):
+def tenant_scope(tenant_id: UUID) -> Iterator[None]:
+    """Within, tenant rows are those of this tenant alone."""
+    with _set(tenant_id):
         yield
 
 

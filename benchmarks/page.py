@@ -35,7 +35,7 @@ def fill(product: Product, slug: str) -> str:
     )[0]
     conversation, now = uuid.uuid4().hex, "2026-01-01 00:00:00"
     product.execute(
-        "insert into conversations_conversation "
+        "insert into chat_conversation "
         "(id, tenant_id, user_id, title, titled_by_hand, created_at, updated_at) "
         "values (?, ?, ?, 'Long', 0, ?, ?)",
         *(conversation, tenant, user, now, now),
@@ -44,12 +44,12 @@ def fill(product: Product, slug: str) -> str:
     for number in range(MESSAGES):
         message, role = uuid.uuid4().hex, "assistant" if number % 2 else "user"
         product.execute(
-            "insert into conversations_message (id, tenant_id, conversation_id, parent_id, role, state, text, model, "
+            "insert into chat_message (id, tenant_id, conversation_id, parent_id, role, state, text, model, "
             "can_continue, error_code, error_message, created_at) values (?, ?, ?, ?, ?, 'done', ?, '', 0, '', '', ?)",
             *(message, tenant, conversation, parent, role, ANSWER if number % 2 else f"Question {number}", now),
         )
         parent = message
-    product.execute("update conversations_conversation set leaf_id = ? where id = ?", parent, conversation)
+    product.execute("update chat_conversation set leaf_id = ? where id = ?", parent, conversation)
     return conversation
 
 

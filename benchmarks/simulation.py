@@ -7,10 +7,11 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from inference.worker.loop.throughput import Throughput
+
 from benchmarks.crowd import Crowd, Tenant
-from inference.fairness import spare_slots
+from inference.line.fairness import spare_slots
 from inference.messages import ChatMessage, Claim, Ended, Event, Job, Sampling, Started, Text, WorkerReport
-from inference.pace import Pace
 from inference.transport import MemoryTransport
 
 STEP, REPORT = 0.05, 0.5  # seconds
@@ -53,7 +54,7 @@ class SimulatedWorker:
         self._transport, self._clock, self._lengths = transport, clock, lengths
         self._slots, self._spare, self._rate, self._prefill = slots, spare, rate, prefill
         self._answers: dict[str, _Answer] = {}
-        self._pace, self._unread, self._reported = Pace(clock), 0.0, -math.inf
+        self._pace, self._unread, self._reported = Throughput(clock), 0.0, -math.inf
 
     def step(self) -> None:
         """One ``STEP`` of the clock, which the caller moves."""

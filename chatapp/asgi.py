@@ -16,9 +16,9 @@ from django.urls import re_path
 
 pages = get_asgi_application()
 
-from chatapp.common.sockets import keep_send  # noqa: E402 (models must be loaded first)
-from chatapp.openai_api.handler import ApiHandler  # noqa: E402 (models must be loaded first)
 from chatapp.routing import websocket_urlpatterns  # noqa: E402 (models must be loaded first)
+from chatapp.v1.handler import ApiHandler  # noqa: E402 (models must be loaded first)
+from chatapp.web.sockets import keep_send  # noqa: E402 (models must be loaded first)
 
 application = ProtocolTypeRouter(
     {

@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from chatapp.conversations.consumers import ChatConsumer
+from chatapp.web.consumers import ChatConsumer
 
 websocket_urlpatterns = [path("ws/w/<slug:workspace>/", ChatConsumer.as_asgi())]

@@ -7,30 +7,14 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
+
+from chatapp.common.admin import ReadOnlyAdmin
 
 from .models import DailyRating, Rating, Value
 from .reasons import LABELS
 from .reports import Counts
 from .wording import percent, percent_range
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows of every tenant. People make them; the admin only looks."""
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = self.model.everyone.select_related("tenant")
-        return rows.order_by(*self.get_ordering(request))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class ModelFilter(admin.SimpleListFilter):
@@ -59,7 +43,7 @@ class RatingAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("user", "message", "generation")
+        return super().get_queryset(request).select_related("tenant", "user", "message", "generation")
 
     @display(description="Rating", ordering="value", label={"Good": "success", "Bad": "danger"})
     def given(self, rating: Rating) -> str:
@@ -82,6 +66,7 @@ class RatingAdmin(ReadOnlyAdmin):
 class DailyRatingAdmin(ReadOnlyAdmin):
     list_display = ("day", "tenant", "model", "prompt_version", "answers", "rated", "approval", "interval", "response")
     list_filter = ("day", ("model", admin.AllValuesFieldListFilter))
+    list_select_related = ("tenant",)
     ordering = ("-day", "tenant", "model")
     fields = readonly_fields = (*list_display, "up", "down", "reasons", "updated_at")
 

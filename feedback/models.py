@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from accounts.scoping import TenantManager, TenantModel
+from chatapp.chat.models import Message
 from chatapp.common.ids import uuid7
 
 from .reasons import BAD, GOOD
@@ -20,6 +23,12 @@ class Value(models.IntegerChoices):
 
     UP = GOOD, "Good"
     DOWN = BAD, "Bad"
+
+
+class RatingQuerySet(models.QuerySet["Rating"]):
+    def of(self, user_id: UUID, messages: Iterable[Message]) -> dict[UUID, Rating]:
+        """One person's ratings of ``messages``, by message."""
+        return {rating.message_id: rating for rating in self.filter(user=user_id, message__in=messages)}
 
 
 class Rating(TenantModel):
@@ -33,13 +42,15 @@ class Rating(TenantModel):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+")
-    message = models.ForeignKey("conversations.Message", on_delete=models.CASCADE, related_name="ratings")
-    generation = models.ForeignKey("generation.Generation", on_delete=models.CASCADE, related_name="ratings")
+    message = models.ForeignKey("chat.Message", on_delete=models.CASCADE, related_name="ratings")
+    generation = models.ForeignKey("chat.Generation", on_delete=models.CASCADE, related_name="ratings")
     value = models.SmallIntegerField(choices=Value.choices)
     reasons = models.JSONField(default=list, blank=True, help_text="Codes of feedback.reasons.")
     comment = models.CharField(max_length=COMMENT_LIMIT, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[Any] = TenantManager.from_queryset(RatingQuerySet)()
 
     class Meta(TenantModel.Meta):
         ordering = ("-updated_at",)
@@ -78,8 +89,8 @@ class RatingEvent(TenantModel):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
-    message = models.ForeignKey("conversations.Message", on_delete=models.CASCADE, related_name="rating_events")
-    generation = models.ForeignKey("generation.Generation", on_delete=models.CASCADE, related_name="+")
+    message = models.ForeignKey("chat.Message", on_delete=models.CASCADE, related_name="rating_events")
+    generation = models.ForeignKey("chat.Generation", on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=7, choices=Kind.choices)
     value = models.SmallIntegerField(choices=Value.choices)
     reasons = models.JSONField(default=list)

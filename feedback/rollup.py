@@ -16,7 +16,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast, TruncDate
 from django.utils import timezone
 
-from chatapp.generation.models import Generation
+from chatapp.chat.models import Generation
 
 from .models import DailyRating, RatingEvent, RollUp
 from .reasons import BAD, CODES, GOOD

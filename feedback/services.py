@@ -9,10 +9,9 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.models import Membership
+from chatapp.chat.models import Generation, Message
+from chatapp.chat.permissions import get_answer
 from chatapp.common.errors import AlreadyAnswering, BadRequest
-from chatapp.conversations.models import Message
-from chatapp.conversations.permissions import get_answer
-from chatapp.generation.models import Generation
 
 from .models import Rating, RatingEvent
 from .reasons import check_reasons

@@ -115,8 +115,8 @@ class Cluster:
     def _make_web(self, name: str) -> Program:
         command = [sys.executable, "-m", "uvicorn", "chatapp.asgi:application", "--host", "127.0.0.1"]
         command += ["--port", str(self._ports[name]), "--log-level", "warning", "--ws-per-message-deflate", "false"]
-        command += ["--http", "chatapp.ops.http_connections:Http"]
-        command += ["--ws", "chatapp.ops.web_sockets:WebSockets", "--ws-max-size", "200000"]
+        command += ["--http", "chatapp.serve.http_connections:Http"]
+        command += ["--ws", "chatapp.serve.web_sockets:WebSockets", "--ws-max-size", "200000"]
         command += ["--timeout-graceful-shutdown", "5"]
         return Program(name, command, self.folder, self._environment)
 

@@ -16,7 +16,7 @@ from django.test import Client
 
 from accounts.models import Membership, Plan
 from accounts.scoping import enter_scope
-from chatapp.common import transport as transport_module
+from chatapp.queue import transport as transport_module
 from inference.messages import WorkerReport
 from inference.transport import MemoryTransport
 from tests.factories import MembershipFactory
@@ -60,7 +60,7 @@ def report_ready(memory: MemoryTransport, name: str = "w1", model: str = "test")
 @pytest.fixture
 def free_plan(db: None) -> Plan:
     """The plan of new people, as its migration makes it; a test that flushes the tables takes it away."""
-    plans = importlib.import_module("accounts.migrations.0002_plans").PLANS
+    plans = importlib.import_module("accounts.migrations.0001_initial").PLANS
     fields = next(fields for fields in plans if fields["code"] == "free")
     return Plan.objects.get_or_create(code="free", defaults=fields)[0]
 
@@ -98,6 +98,6 @@ def hand(transport: MemoryTransport) -> HandWorker:
 @pytest.fixture
 def no_titles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave conversations untitled: the title's job would stand in line beside the test's own."""
-    from chatapp.conversations.tasks import title_conversation
+    from chatapp.chat.tasks import title_conversation
 
     monkeypatch.setattr(title_conversation, "delay", lambda *args: None)

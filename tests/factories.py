@@ -7,8 +7,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Membership, Plan, Role, Tenant, User
 from accounts.quotas import today
-from chatapp.conversations.models import Conversation, Message
-from chatapp.generation.models import Generation
+from chatapp.chat.models import Conversation, Generation, Message
 
 
 class UserFactory(factory.django.DjangoModelFactory):

@@ -11,9 +11,9 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from accounts.scoping import TenantModel
 from chatapp.common.ids import uuid7
 
-from ..scoping import TenantModel
 from .people import Membership
 
 USE_NOTED_EVERY = timedelta(minutes=1)

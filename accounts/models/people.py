@@ -89,7 +89,7 @@ class Tenant(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        return reverse("conversations:new", args=[self.slug])
+        return reverse("chat:new", args=[self.slug])
 
 
 class Role(models.TextChoices):

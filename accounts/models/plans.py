@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import F, Q
 
+from accounts.scoping import TenantModel
 from chatapp.common.ids import uuid7
-
-from ..scoping import TenantModel
 
 
 class Plan(models.Model):

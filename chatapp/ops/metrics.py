@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from chatapp.common.model_status import read_stats
+from chatapp.queue.model_status import read_stats
 
 
 class TransportCollector(Collector):

@@ -1,20 +1,17 @@
-"""Health, readiness, metrics, and the error pages."""
+"""Health, readiness and metrics."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.utils.crypto import constant_time_compare
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from chatapp.common.errors import ChatappError
 from chatapp.common.json import error_response, json_response
-from chatapp.common.model_status import model_json, read_stats
+from chatapp.queue.model_status import model_json, read_stats
 
 STARTED = time.time()
 
@@ -50,35 +47,3 @@ def _database() -> str:
     except DatabaseError:
         return "unreachable"
     return "ready"
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _error(request, 400, "bad_request")
-
-
-def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _error(request, 403, "forbidden")
-
-
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _error(request, 404, "not_found")
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    return _error(request, 500, "server_error")
-
-
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return render(request, "403_csrf.html", status=403)
-
-
-def _error(request: HttpRequest, status: int, code: str) -> HttpResponse:
-    """A page for people, JSON for programs."""
-    if request.path.startswith(("/api/", "/v1/")):
-        messages = {sub.code: sub.message for sub in _errors(ChatappError)}
-        return error_response(status, code, messages.get(code, ChatappError.message))
-    return render(request, f"{status}.html", status=status)
-
-
-def _errors(cls: type[ChatappError]) -> list[type[Any]]:
-    return [cls, *(deeper for sub in cls.__subclasses__() for deeper in _errors(sub))]

@@ -24,19 +24,18 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "allauth",
     "allauth.account",
-    "chatapp.common",
     "accounts",
-    "chatapp.generation",
-    "chatapp.conversations",
-    "chatapp.openai_api",
-    "chatapp.ops",
+    "chatapp.chat",
     "feedback",
+    "chatapp.web",
+    "chatapp.ops",
+    "chatapp.serve",
 ]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "chatapp.common.middleware.request_log",
+    "chatapp.common.request_log.request_log",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -45,7 +44,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "accounts.middleware.TenantScopeMiddleware",
+    "chatapp.web.middleware.TenantScopeMiddleware",
 ]
 
 ROOT_URLCONF = "chatapp.urls"
@@ -61,7 +60,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "accounts.context_processors.interface",
+                "chatapp.web.context_processors.interface",
             ],
         },
     }
@@ -112,7 +111,7 @@ STATIC_ROOT = VAR_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "chatapp.common.staticfiles.ModuleManifestStorage"},
+    "staticfiles": {"BACKEND": "chatapp.web.staticfiles.ModuleManifestStorage"},
 }
 
 # Security: nothing inline from the first page on
@@ -132,18 +131,18 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 CSRF_COOKIE_HTTPONLY = True
-CSRF_FAILURE_VIEW = "chatapp.ops.views.csrf_failure"
+CSRF_FAILURE_VIEW = "chatapp.web.error_pages.csrf_failure"
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["chatapp.common.authentication.SessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["chatapp.web.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "chatapp.common.drf.exception_handler",
+    "EXCEPTION_HANDLER": "chatapp.web.drf.exception_handler",
     "DATETIME_FORMAT": "iso-8601",
 }
 SPECTACULAR_SETTINGS = {
@@ -216,12 +215,12 @@ UNFOLD = {
                     {
                         "title": "Conversations",
                         "icon": "forum",
-                        "link": reverse_lazy("admin:conversations_conversation_changelist"),
+                        "link": reverse_lazy("admin:chat_conversation_changelist"),
                     },
                     {
                         "title": "Generations",
                         "icon": "bolt",
-                        "link": reverse_lazy("admin:generation_generation_changelist"),
+                        "link": reverse_lazy("admin:chat_generation_changelist"),
                     },
                 ],
             },
@@ -253,7 +252,7 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # however long Redis is away; else 
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_BEAT_SCHEDULE = {
-    "sweep-generations": {"task": "generation.sweep", "schedule": 10.0, "options": {"expires": 9}},
+    "sweep-generations": {"task": "chat.sweep", "schedule": 10.0, "options": {"expires": 9}},
     "roll-up-ratings": {"task": "feedback.roll_up", "schedule": 60.0, "options": {"expires": 55}},
 }
 

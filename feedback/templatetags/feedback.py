@@ -6,9 +6,9 @@ from typing import Any
 
 from django import template
 
-from .. import wording
-from ..reasons import BAD, GOOD, choices
-from ..statistics import Interval, Share
+from feedback import wording
+from feedback.reasons import BAD, GOOD, choices
+from feedback.statistics import Interval, Share
 
 register = template.Library()
 

@@ -2,7 +2,7 @@
 
 from transformers import GenerationConfig, LlamaConfig, PreTrainedTokenizerFast
 
-from inference.demo.tokenizer import VOCABULARY
+from .tokenizer import VOCABULARY
 
 CONTEXT = 1024  # tokens
 

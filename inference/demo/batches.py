@@ -7,9 +7,9 @@ from itertools import islice
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from inference.demo.architecture import CONTEXT
-from inference.demo.corpus import conversations
-from inference.demo.tokenizer import encode
+from .architecture import CONTEXT
+from .corpus import conversations
+from .tokenizer import encode
 
 POOL = 768  # conversations that are sorted by length together
 Row = tuple[list[int], list[bool]]

@@ -11,15 +11,15 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from inference.demo import corpus_references as references
-from inference.demo.corpus_arithmetic import arithmetic
-from inference.demo.corpus_exchange import Exchange, Generator, Scene
-from inference.demo.corpus_facts import cards, relation
-from inference.demo.corpus_holdout import belongs
-from inference.demo.corpus_instructions import BASE, Setting, draw_setting, in_passing
-from inference.demo.corpus_rewriting import rewriting
-from inference.demo.corpus_unknown import unknown
-from inference.demo.corpus_writing import writing
+from . import corpus_references as references
+from .corpus_arithmetic import arithmetic
+from .corpus_exchange import Exchange, Generator, Scene
+from .corpus_facts import cards, relation
+from .corpus_holdout import belongs
+from .corpus_instructions import BASE, Setting, draw_setting, in_passing
+from .corpus_rewriting import rewriting
+from .corpus_unknown import unknown
+from .corpus_writing import writing
 
 TITLE_PROMPT = "Write a short title for this conversation. Answer with the title only."
 TITLE_LIMIT = 300  # characters of the first message a title job is given

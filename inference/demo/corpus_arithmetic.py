@@ -6,8 +6,8 @@ The split is by numbers, not by wording: a held-out pair is missing from trainin
 import random
 from collections.abc import Callable
 
-from inference.demo.corpus_exchange import Exchange, Scene, load_toml
-from inference.demo.corpus_noise import vary
+from .corpus_exchange import Exchange, Scene, load_toml
+from .corpus_noise import vary
 
 CATEGORY = "arithmetic"
 NUMBERS: list[str] = load_toml("phrases")["numbers"].split()

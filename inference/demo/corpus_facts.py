@@ -4,16 +4,8 @@ import random
 from functools import cache
 from typing import Any
 
-from inference.demo.corpus_exchange import (
-    Exchange,
-    Generator,
-    Scene,
-    load_toml,
-    parse_pairs,
-    read_cards,
-    upper_first,
-)
-from inference.demo.corpus_noise import vary
+from .corpus_exchange import Exchange, Generator, Scene, load_toml, parse_pairs, read_cards, upper_first
+from .corpus_noise import vary
 
 
 def cards(name: str, category: str) -> Generator:

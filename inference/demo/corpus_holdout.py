@@ -10,7 +10,7 @@ import json
 import re
 from functools import cache
 
-from inference.demo.corpus_exchange import DATA, Exchange, Scene, load_toml
+from .corpus_exchange import DATA, Exchange, Scene, load_toml
 
 DRAWN = DATA / "heldout_drawn.json"
 SHARE = 16  # of 256 hash values: 6.25 % of the questions

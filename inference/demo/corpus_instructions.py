@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from inference.demo.corpus_exchange import Exchange, load_toml
-from inference.demo.corpus_references import FACETS, draw_value
+from .corpus_exchange import Exchange, load_toml
+from .corpus_references import FACETS, draw_value
 
 FORMS: dict[str, list[str]] = load_toml("forms")["instructions"]
 

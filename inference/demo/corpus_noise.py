@@ -3,7 +3,7 @@
 import random
 import re
 
-from inference.demo.corpus_exchange import load_toml
+from .corpus_exchange import load_toml
 
 FORMS: dict[str, list[str]] = load_toml("forms")["typing"]
 BEGINNINGS: dict[str, list[str]] = load_toml("forms")["beginnings"]

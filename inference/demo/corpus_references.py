@@ -4,9 +4,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inference.demo.corpus_exchange import Exchange, Scene, load_toml, read_lines, upper_first
-from inference.demo.corpus_noise import vary
-from inference.demo.corpus_unknown import invent
+from .corpus_exchange import Exchange, Scene, load_toml, read_lines, upper_first
+from .corpus_noise import vary
+from .corpus_unknown import invent
 
 FORMS: dict[str, list[str]] = load_toml("forms")["looking_back"]
 

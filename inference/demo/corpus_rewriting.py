@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from inference.demo.corpus_exchange import Exchange, Scene, load_toml
-from inference.demo.corpus_noise import slip
+from .corpus_exchange import Exchange, Scene, load_toml
+from .corpus_noise import slip
 
 FORMS: dict[str, list[str]] = load_toml("forms")["rewriting"]
 

@@ -3,8 +3,8 @@
 import random
 from typing import Any
 
-from inference.demo.corpus_exchange import Exchange, Scene, load_toml
-from inference.demo.corpus_noise import vary
+from .corpus_exchange import Exchange, Scene, load_toml
+from .corpus_noise import vary
 
 ONSETS: list[str] = load_toml("phrases")["onsets"].split()
 NUCLEI = ("a", "e", "i", "o", "u", "ai", "ee", "oo", "ou", "ia")

@@ -3,8 +3,8 @@
 import random
 from collections.abc import Callable
 
-from inference.demo.corpus_exchange import Exchange, Scene, load_toml, read_lines, upper_first
-from inference.demo.corpus_noise import vary
+from .corpus_exchange import Exchange, Scene, load_toml, read_lines, upper_first
+from .corpus_noise import vary
 
 FORMS: dict[str, list[str]] = load_toml("forms")["writing"]
 

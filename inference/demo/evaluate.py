@@ -21,10 +21,10 @@ from transformers import (
     GenerationConfig,
 )
 
-from inference.demo import MODEL_PATH
-from inference.demo.batches import batches
-from inference.demo.heldout import Question, is_right, questions
-from inference.demo.train import loss_of
+from . import MODEL_PATH
+from .batches import batches
+from .heldout import Question, is_right, questions
+from .train import loss_of
 
 RESULTS = Path(__file__).parent / "results.json"
 CARD = Path(__file__).parent / "README.md"

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from inference.demo.corpus import TITLE_PROMPT, conversation, draw_scene
-from inference.demo.corpus_exchange import Exchange, load_toml
-from inference.demo.corpus_holdout import DRAWN, held
-from inference.demo.corpus_instructions import BASE
+from .corpus import TITLE_PROMPT, conversation, draw_scene
+from .corpus_exchange import Exchange, load_toml
+from .corpus_holdout import DRAWN, held
+from .corpus_instructions import BASE
 
 SEED = 20_000
 PER_CATEGORY = {

@@ -7,7 +7,7 @@ from typing import cast
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from inference.demo.corpus import Conversation, conversations
+from .corpus import Conversation, conversations
 
 VOCABULARY = 3072
 SAMPLE = 60_000  # conversations the merges are learned from

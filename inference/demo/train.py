@@ -22,10 +22,10 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from inference.demo import MODEL_PATH
-from inference.demo.architecture import generation_config, model_config
-from inference.demo.batches import Batch, batches
-from inference.demo.tokenizer import train_tokenizer
+from . import MODEL_PATH
+from .architecture import generation_config, model_config
+from .batches import Batch, batches
+from .tokenizer import train_tokenizer
 
 REPORT_EVERY = 20  # steps
 SAVE_EVERY = 200

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from inference.engine.detokenizer import Detokenizer
-from inference.engine.outputs import FinishReason, StepOutput
-from inference.engine.sequence import Sequence
-from inference.errors import EngineError
+from ..errors import EngineError
+from .detokenizer import Detokenizer
+from .outputs import FinishReason, StepOutput
+from .sequence import Sequence
 
 
 @dataclass(slots=True, eq=False)

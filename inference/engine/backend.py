@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from inference.engine.attention import KVCache, LayerShape
-from inference.engine.batch import Batch, build_batch
-from inference.engine.config import EngineConfig
-from inference.engine.packing import pack_linears
-from inference.engine.sequence import Chunk
+from .attention import KVCache, LayerShape
+from .batch import Batch, build_batch
+from .config import EngineConfig
+from .packing import pack_linears
+from .sequence import Chunk
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # relative; half precision has its own below
 HALF_TOLERANCE = 0.1
@@ -88,14 +88,14 @@ def choose_backend(config: EngineConfig, path: Path) -> TorchBackend:
     device = torch.device(config.device if config.device != "auto" else _best_device())
     wanted = config.dtype == "auto" and config.weights in ("auto", "bfloat16", "int8")
     if device.type == "cpu" and wanted and config.block_size == KERNEL_BLOCK:
-        from inference.engine.cpu.backend import CpuBackend
-        from inference.engine.cpu.library import load
+        from .cpu.backend import CpuBackend
+        from .cpu.library import load
 
         if (library := load()) is not None:
             return CpuBackend(library, _stored_dtype(path), config.weights, config.max_num_seqs)
     if device.type == "cuda" and config.weights != "int8":
-        from inference.engine.cuda.backend import CudaBackend
-        from inference.engine.cuda.quantize import QUANTIZED
+        from .cuda.backend import CudaBackend
+        from .cuda.quantize import QUANTIZED
 
         dtype = torch.bfloat16 if config.weights in QUANTIZED else _dtype(config, device, path)
         return CudaBackend(config, device, dtype)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from inference.engine.attention import AttentionContext, Group, KVCache, PagedContext
-from inference.engine.sequence import Chunk
+from .attention import AttentionContext, Group, KVCache, PagedContext
+from .sequence import Chunk
 
 Ints = npt.NDArray[np.int64]
 

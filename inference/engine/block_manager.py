@@ -15,7 +15,7 @@ import hmac
 from array import array
 from collections import OrderedDict
 
-from inference.engine.sequence import Sequence
+from .sequence import Sequence
 
 
 class Block:

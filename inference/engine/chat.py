@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2.exceptions import TemplateError
 
-from inference.errors import UnsupportedModel
+from ..errors import UnsupportedModel
 
 Messages = list[dict[str, str]]  # {"role": ..., "content": ...}
 

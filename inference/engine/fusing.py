@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.attention import LayerShape
+from .attention import LayerShape
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inference.engine.config import EngineConfig
-from inference.engine.llm_engine import LLMEngine
-from inference.engine.outputs import FinishReason, StepOutput, TokenLogprobs
-from inference.engine.sampling_params import SamplingParams
-from inference.errors import EngineError
+from ..errors import EngineError
+from .config import EngineConfig
+from .llm_engine import LLMEngine
+from .outputs import FinishReason, StepOutput, TokenLogprobs
+from .sampling_params import SamplingParams
 
 Prompt = str | list[int]
 

@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 
-from inference.engine.answer import Answer
-from inference.engine.chat import ChatRenderer
-from inference.engine.config import EngineConfig
-from inference.engine.detokenizer import Detokenizer, choose_decoder
-from inference.engine.loader import Progress, default_sampling, end_tokens, resolve_model, revision
-from inference.engine.model_runner import ModelRunner
-from inference.engine.outputs import StepOutput
-from inference.engine.sampling_params import SamplingParams
-from inference.engine.sequence import Sequence, token_array
-from inference.engine.shaping import Shaping
-from inference.engine.stepping import Steps
-from inference.errors import PromptTooLong
+from ..errors import PromptTooLong
+from .answer import Answer
+from .chat import ChatRenderer
+from .config import EngineConfig
+from .detokenizer import Detokenizer, choose_decoder
+from .loader import Progress, default_sampling, end_tokens, resolve_model, revision
+from .model_runner import ModelRunner
+from .outputs import StepOutput
+from .sampling_params import SamplingParams
+from .sequence import Sequence, token_array
+from .shaping import Shaping
+from .stepping import Steps
 
 if TYPE_CHECKING:
-    from inference.engine.structured import GrammarCompiler
+    from .structured import GrammarCompiler
 
 SEED_STRIDE = 0x2545F4914F6CDD1D  # between the answers to one prompt; any odd number
 
@@ -158,7 +158,7 @@ class LLMEngine:
 
     @cached_property
     def _grammar(self) -> GrammarCompiler:
-        from inference.engine.structured import GrammarCompiler  # with its library, where someone asks for it
+        from .structured import GrammarCompiler  # with its library, where someone asks for it
 
         return GrammarCompiler(self.tokenizer, self.runner.vocab_size, self.eos_token_ids)
 

@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from inference.errors import ModelNotFound
+from ..errors import ModelNotFound
 
 Progress = Callable[[float, str], None]  # share done from 0 to 1, and what is being done
 

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from inference.engine.attention import ATTENTION_NAME, Attending, KVCache, LayerShape
-from inference.engine.backend import TorchBackend
-from inference.engine.sequence import Chunk, lone_sequence
-from inference.errors import UnsupportedModel
+from ..errors import UnsupportedModel
+from .attention import ATTENTION_NAME, Attending, KVCache, LayerShape
+from .backend import TorchBackend
+from .sequence import Chunk, lone_sequence
 
 PROBE_LENGTH, PROBE_SPLIT, PROBE_BLOCK, PROBE_BLOCKS = 40, 17, 16, 3
 LONGEST_PROBED = 4096  # where a model names no limit

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from inference.engine.attention import KVCache, LayerShape
-from inference.engine.backend import choose_backend
-from inference.engine.config import EngineConfig
-from inference.engine.model import context_limit, inspect_layers, load_model, verify
-from inference.engine.outputs import TokenLogprobs
-from inference.engine.sampler import Drawn, Sampler
-from inference.engine.sequence import Chunk
+from .attention import KVCache, LayerShape
+from .backend import choose_backend
+from .config import EngineConfig
+from .model import context_limit, inspect_layers, load_model, verify
+from .outputs import TokenLogprobs
+from .sampler import Drawn, Sampler
+from .sequence import Chunk
 
 CPU_SHARE, CUDA_SHARE = 0.25, 0.9  # of physical memory; of what is free once the weights are loaded
 

@@ -5,7 +5,7 @@ Who calls brings the measured times: nothing here reads a clock, so that a simul
 
 from __future__ import annotations
 
-from inference.engine.sequence import Chunk
+from .sequence import Chunk
 
 FIRST_CHUNK = 64  # tokens of a prompt while nobody knows what they take
 LONGEST = 4.0  # seconds of a step that computes prompts alone: well within what a worker's link takes for a hang

@@ -24,10 +24,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from inference.engine.outputs import TokenLogprobs
-from inference.engine.sequence import Sequence
-from inference.engine.shaping import Changes
-from inference.engine.transfer import Fetched, send
+from .outputs import TokenLogprobs
+from .sequence import Sequence
+from .shaping import Changes
+from .transfer import Fetched, send
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -262,7 +262,7 @@ def _draw_nucleus(weights: _Weights, mass: Tensor, block: _Block, steps: npt.NDA
 
 def _draw_on_device(weights: _Weights, mass: Tensor, block: _Block, steps: npt.NDArray[np.uint64]) -> Tensor:
     """``_draw_nucleus`` in one kernel, which does not ask the host whether to draw again."""
-    from inference.engine.cuda.elementwise import draw_nucleus
+    from .cuda.elementwise import draw_nucleus
 
     limits = torch.full_like(mass, float("inf")) if block.top_p is None else mass * block.top_p
     states = np.stack([block.hashes, steps]).view(np.int64)

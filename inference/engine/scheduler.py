@@ -14,8 +14,8 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator
 
-from inference.engine.block_manager import BlockManager
-from inference.engine.sequence import Chunk, Priority, Sequence, Status
+from .block_manager import BlockManager
+from .sequence import Chunk, Priority, Sequence, Status
 
 
 class Scheduler:

@@ -7,9 +7,9 @@ from collections.abc import Sequence as TokenIds
 from dataclasses import dataclass, field
 from enum import Enum
 
-from inference.engine.outputs import TokenLogprobs
-from inference.engine.sampling_params import SamplingParams
-from inference.engine.shaping import Shaping
+from .outputs import TokenLogprobs
+from .sampling_params import SamplingParams
+from .shaping import Shaping
 
 
 class Status(Enum):

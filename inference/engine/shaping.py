@@ -17,12 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from inference.engine.sampling_params import SamplingParams
-from inference.engine.transfer import send
+from .sampling_params import SamplingParams
+from .transfer import send
 
 if TYPE_CHECKING:
-    from inference.engine.sequence import Sequence
-    from inference.engine.structured import Grammar
+    from .sequence import Sequence
+    from .structured import Grammar
 
 
 class TokenCounts:

@@ -14,16 +14,16 @@ import time
 from collections import deque
 from dataclasses import asdict, dataclass
 
-from inference.engine.answer import Answer
-from inference.engine.block_manager import BlockManager
-from inference.engine.config import EngineConfig
-from inference.engine.model_runner import ModelRunner, is_out_of_memory
-from inference.engine.outputs import StepOutput
-from inference.engine.pacing import YOUNG, MemoryLimits, Pacer
-from inference.engine.sampler import Drawn
-from inference.engine.scheduler import Scheduler
-from inference.engine.sequence import Chunk, Sequence
-from inference.errors import EngineError, OutOfMemory
+from ..errors import EngineError, OutOfMemory
+from .answer import Answer
+from .block_manager import BlockManager
+from .config import EngineConfig
+from .model_runner import ModelRunner, is_out_of_memory
+from .outputs import StepOutput
+from .pacing import YOUNG, MemoryLimits, Pacer
+from .sampler import Drawn
+from .scheduler import Scheduler
+from .sequence import Chunk, Sequence
 
 logger = logging.getLogger(__name__)
 

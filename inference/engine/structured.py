@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-from inference.engine.sampling_params import StructuredOutputsParams
-from inference.errors import InvalidStructure
+from ..errors import InvalidStructure
+from .sampling_params import StructuredOutputsParams
 
 MAX_CHARACTERS = 1 << 16
 MAX_COMPILED = 64

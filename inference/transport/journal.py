@@ -10,8 +10,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..encoding import decode_event, encode_event
 from ..messages import Event
+from ..wire import decode_event, encode_event
 
 logger = logging.getLogger(__name__)
 

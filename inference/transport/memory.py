@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
-from ..fairness import FairQueue, places
+from ..line.fairness import FairQueue, places
 from ..messages import Claim, Ended, Event, Job, Position, Renewal, Stats, Waiting, WorkerReport
 from .journal import Journal
 from .marks import Mark, Marks, News

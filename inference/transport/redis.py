@@ -14,19 +14,8 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..encoding import decode_job, decode_report, encode_event, encode_job, encode_report
-from ..messages import (
-    Claim,
-    Ended,
-    Event,
-    Job,
-    Position,
-    Renewal,
-    Stats,
-    Text,
-    Waiting,
-    WorkerReport,
-)
+from ..messages import Claim, Ended, Event, Job, Position, Renewal, Stats, Text, Waiting, WorkerReport
+from ..wire import decode_job, decode_report, encode_event, encode_job, encode_report
 from .marks import Mark, News
 from .redis_line import Line, place
 from .redis_news import Subscription

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from ..fairness import FairQueue, places
+from ..line.fairness import FairQueue, places
 from ..messages import Job, Position, Sampling, Waiting
 from .redis_scripts import Scripts
 

@@ -19,9 +19,9 @@ import redis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 
-from ..encoding import decode_event
 from ..errors import LogExpired, TransportUnavailable, UnknownGeneration
 from ..messages import Ended, Event
+from ..wire import decode_event
 from .redis_scripts import LOST, Settings, connection_options, listening_options, reaching
 
 logger = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from ..encoding import VERSION
 from ..errors import TransportUnavailable
-from ..fairness import OUTPUT_COST, PROMPT_COST, TINY
+from ..line.fairness import OUTPUT_COST, PROMPT_COST, TINY
+from ..wire import VERSION
 
 FOLDER = Path(__file__).parent / "lua"
 READING = ("log", "leave", "release", "stats", "waiting")

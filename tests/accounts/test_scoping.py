@@ -6,8 +6,7 @@ import pytest
 
 from accounts.models import LedgerEntry, UsageDay
 from accounts.scoping import NoTenantScope, all_tenants, tenant_scope
-from chatapp.conversations.models import Conversation, Message
-from chatapp.generation.models import Generation
+from chatapp.chat.models import Conversation, Generation, Message
 from feedback.models import DailyRating, Rating
 from tests.factories import ConversationFactory
 
@@ -22,9 +21,9 @@ def test_reading_tenant_rows_outside_every_scope_is_an_error(model):
 
 def test_a_scope_shows_one_tenant_and_ends(member, stranger):
     own, other = ConversationFactory(membership=member), ConversationFactory(membership=stranger)
-    with tenant_scope(member.tenant):
+    with tenant_scope(member.tenant_id):
         assert list(Conversation.objects.all()) == [own]
-        with tenant_scope(stranger.tenant):
+        with tenant_scope(stranger.tenant_id):
             assert list(Conversation.objects.all()) == [other]
         assert list(Conversation.objects.all()) == [own]
     with pytest.raises(NoTenantScope):

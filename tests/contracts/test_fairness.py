@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from inference.fairness import FairQueue
+from inference.line.fairness import FairQueue
 from inference.messages import BATCH, INTERACTIVE, Ended, Event, Job, Sampling, Started, Text, WorkerReport
 from inference.transport import MemoryTransport, RedisTransport, Transport
 

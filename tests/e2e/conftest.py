@@ -113,7 +113,7 @@ def source(message) -> str:
 def stored(product: Product, message) -> tuple[str, str]:
     """Text and state of the message in the database."""
     message_id = message.get_attribute("data-message-id").replace("-", "")
-    return product.query("select text, state from conversations_message where id = ?", message_id)[0]
+    return product.query("select text, state from chat_message where id = ?", message_id)[0]
 
 
 def eventually(read, wanted, seconds=15.0):

@@ -16,7 +16,7 @@ from tests.e2e.server import ROOT, Product
 
 MOST_WAITING = 160
 SUBMIT = """
-from chatapp.common.transport import get_transport
+from chatapp.queue.transport import get_transport
 from inference.messages import ChatMessage, Job, Sampling
 story = (ChatMessage("user", "Tell me a long story about a fox"),)
 longest = Sampling(max_tokens=800, min_tokens=800)
@@ -24,7 +24,7 @@ for number in range({count}):
     get_transport().submit(Job(f"{name}-{{number}}", "{tenant}", "", story, longest, prompt_tokens=20))
 """
 CANCEL = """
-from chatapp.common.transport import get_transport
+from chatapp.queue.transport import get_transport
 for number in reversed(range({count})):
     get_transport().cancel(f"{name}-{{number}}")
 """

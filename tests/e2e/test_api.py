@@ -60,7 +60,7 @@ def test_a_caller_that_leaves_stops_the_engine_and_pays_for_what_was_written(env
         for number, _ in enumerate(stream):
             if number == 5:
                 break
-    last = "from generation_generation where kind = 'call' order by created_at desc limit 1"
+    last = "from chat_generation where kind = 'call' order by created_at desc limit 1"
     eventually(lambda: product.query(f"select state {last}"), [("stopped",)], seconds=5)
     ((tokens, most),) = product.query(f"select output_tokens, json_extract(sampling, '$.max_tokens') {last}")
     assert 0 < tokens < most

@@ -30,7 +30,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 def generation_of(product: Product, answer) -> tuple:
     message = answer.get_attribute("data-message-id").replace("-", "")
-    return product.query("select state, output_tokens from generation_generation where message_id = ?", message)[0]
+    return product.query("select state, output_tokens from chat_generation where message_id = ?", message)[0]
 
 
 def test_who_waits_sees_place_and_time_keeps_them_and_can_leave(page, product):
@@ -128,6 +128,6 @@ def test_without_a_worker_the_page_says_so_and_keeps_the_draft(new_context, tmp_
         page.reload()
         expect(page.get_by_label("Ask anything")).to_have_value("Are you there?")
         expect(answers(page)).to_have_count(0)
-        assert product.query("select count(*) from conversations_message") == [(0,)]
+        assert product.query("select count(*) from chat_message") == [(0,)]
     finally:
         product.stop()

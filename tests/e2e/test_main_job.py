@@ -12,7 +12,7 @@ from tests.e2e.conftest import LONG, answers, ask, eventually, sign_up, source, 
 pytestmark = pytest.mark.e2e
 
 TITLE_STATES = """
-    select g.state from generation_generation g join conversations_message m on m.id = g.message_id
+    select g.state from chat_generation g join chat_message m on m.id = g.message_id
     where g.kind = 'title' and m.conversation_id = ?
 """
 SUBSCRIBE = """([slug, message, generation]) => new Promise((resolve) => {
@@ -97,7 +97,7 @@ def test_tomorrow_the_conversation_is_there_with_a_title_of_the_models_own(page,
     page.close()
     later = context.new_page()
     later.goto("/")
-    title = product.query("select title from conversations_conversation where id = ?", conversation)[0][0]
+    title = product.query("select title from chat_conversation where id = ?", conversation)[0][0]
     later.get_by_role("link", name=title).first.click()
     expect(answers(later)).to_have_count(1)
     assert source(answers(later).last) == text
@@ -109,9 +109,7 @@ def test_a_second_person_gets_404_for_the_firsts_page_and_no_stream_from_the_soc
     answer = answers(page).last
     message, generation = (
         answer.get_attribute("data-message-id"),
-        product.query("select id from generation_generation where kind = 'answer' order by created_at desc limit 1")[0][
-            0
-        ],
+        product.query("select id from chat_generation where kind = 'answer' order by created_at desc limit 1")[0][0],
     )
     other = new_context(product.url)
     stranger = other.new_page()

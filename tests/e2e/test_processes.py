@@ -64,7 +64,7 @@ def test_after_kill_9_what_was_written_is_there_interrupted_and_can_go_on(own_pr
     expect(answers(page).last).to_have_attribute("data-state", "interrupted", timeout=60_000)
     kept = source(answers(page).last)
     assert kept.startswith(seen)
-    answer = own_product.query("select text, state from conversations_message where role = 'assistant'")
+    answer = own_product.query("select text, state from chat_message where role = 'assistant'")
     assert answer == [(kept, "interrupted")]
     assert own_product.query("select reserved from accounts_usageday") == [(0,)]
     answers(page).last.get_by_role("button", name="Continue").click()
@@ -116,9 +116,7 @@ def test_after_kill_9_of_the_engine_the_answer_goes_on_by_itself(own_product, ne
     os.kill(engine, signal.SIGKILL)
     text = wait_for_end(page)
     assert text.startswith(seen)
-    assert own_product.query("select text, state from conversations_message where role = 'assistant'") == [
-        (text, "done")
-    ]
+    assert own_product.query("select text, state from chat_message where role = 'assistant'") == [(text, "done")]
     assert engine_of(own_product) != engine
     assert own_product.query("select reserved from accounts_usageday") == [(0,)]
 

@@ -92,7 +92,7 @@ def test_theme_and_instructions_are_saved_and_reach_the_prompt(page, product):
     assert stored(product, answers(page).last)[0] == text
     assert "Ana" in text
     made = product.query(
-        "select prompt_version, prompt_tokens from generation_generation where tenant_id = ? and kind = 'answer'",
+        "select prompt_version, prompt_tokens from chat_generation where tenant_id = ? and kind = 'answer'",
         tenant,
     )
     assert made[0][0] == "2026-11-1"
@@ -123,7 +123,7 @@ def test_rename_delete_and_undo(page, product):
     page.get_by_role("button", name="Undo").click()
     conversation = address.rstrip("/").split("/")[-1].replace("-", "")
     eventually(
-        lambda: product.query("select deleted_at from conversations_conversation where id = ?", conversation),
+        lambda: product.query("select deleted_at from chat_conversation where id = ?", conversation),
         [(None,)],
     )
     page.wait_for_url(f"**{address}")

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import redis
 
-from inference.encoding import decode_event
+from inference.wire import decode_event
 from scripts.cluster import Cluster, Program
 from tests.fake_upstream import FakeUpstream
 from tests.faults.tabs import Tab
@@ -90,14 +90,14 @@ def check_invariants(cluster: Cluster, tabs: list[Tab]) -> None:
     """Nothing is being written any more, nothing is reserved, every text is what its reader read, and no log has a
     number twice or leaves one out.
     """
-    unfinished = "SELECT id, kind, state, submissions FROM generation_generation WHERE finished_at IS NULL"
+    unfinished = "SELECT id, kind, state, submissions FROM chat_generation WHERE finished_at IS NULL"
     wait_until(
         lambda: not query(cluster, unfinished), RECOVERY_SECONDS, lambda: f"ends of {query(cluster, unfinished)}"
     )
-    assert query(cluster, "SELECT id FROM conversations_message WHERE state IN ('queued', 'streaming')") == []
+    assert query(cluster, "SELECT id FROM chat_message WHERE state IN ('queued', 'streaming')") == []
     assert query(cluster, "SELECT reserved FROM accounts_usageday WHERE reserved <> 0") == []
     for tab in (tab for tab in tabs if tab.names):
-        stored = query(cluster, "SELECT text, state FROM conversations_message WHERE id = %s", tab.names["message"])
+        stored = query(cluster, "SELECT text, state FROM chat_message WHERE id = %s", tab.names["message"])
         assert stored == [(tab.text, tab.state)]
     for name, numbers in log_numbers(cluster).items():
         assert numbers == list(range(1, len(numbers) + 1)), name

@@ -50,12 +50,12 @@ async def test_of_two_engines_one_is_killed_and_the_other_goes_on_with_its_answe
     await tab.ask(LONG)
     await tab.read(until=tab.has(3))
     assert tab.state == "streaming"
-    began = product.query("select worker from generation_generation where kind = 'answer'")[0][0]
+    began = product.query("select worker from chat_generation where kind = 'answer'")[0][0]
     os.kill(engine(product, began), signal.SIGKILL)
     text = await asyncio.wait_for(tab.read(), 20)
-    (stored,) = product.query("select text, state from conversations_message where role = 'assistant'")
+    (stored,) = product.query("select text, state from chat_message where role = 'assistant'")
     assert (tab.state, tab.reconnects, stored) == ("done", 0, (text, "done"))
-    ended = product.query("select worker from generation_generation where kind = 'answer'")[0][0]
+    ended = product.query("select worker from chat_generation where kind = 'answer'")[0][0]
     assert {began, ended} == {"embedded", "embedded-2"}
     await asyncio.to_thread(wait_until, lambda: len(workers_of(product)) == 2, 60, "the killed one again")
     assert "The engine of " + began + " ended with -9" in product.log.read_text()

@@ -84,7 +84,7 @@ async def test_what_waited_in_a_redis_that_comes_back_empty_is_written_within_fi
         worker.signal(signal.SIGSTOP)  # so that everything waits, the titles too
     for tab in tabs:
         await tab.ask()
-    waiting = "SELECT kind FROM generation_generation WHERE finished_at IS NULL ORDER BY kind"
+    waiting = "SELECT kind FROM chat_generation WHERE finished_at IS NULL ORDER BY kind"
     expected = [("answer",)] * 2 + [("title",)] * 2
     await asyncio.to_thread(wait_until, lambda: query(cluster, waiting) == expected, 10, "what waits")
     cluster.redis.kill()

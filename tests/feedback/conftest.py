@@ -9,7 +9,7 @@ import pytest
 
 from accounts.models import Membership, Role
 from accounts.scoping import all_tenants
-from chatapp.conversations.models import Message
+from chatapp.chat.models import Message
 from feedback.models import Rating
 from feedback.rollup import roll_up_ratings
 from tests.factories import AnswerFactory, ConversationFactory, GenerationFactory, MembershipFactory

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import Membership, User
-from chatapp.conversations.models import Message
+from chatapp.chat.models import Message
 from feedback.models import DailyRating, Rating
 
 Ended = Callable[..., Message]

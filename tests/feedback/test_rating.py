@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from accounts.models import Membership
 from accounts.scoping import tenant_scope
+from chatapp.chat.models import Message
 from chatapp.common.errors import AlreadyAnswering, BadRequest, NotFound
-from chatapp.conversations.models import Message
 from feedback.models import Rating, RatingEvent
 from feedback.services import rate_answer, undo_rating
 from tests.factories import GenerationFactory
@@ -28,12 +28,12 @@ def answer(member: Membership, ended: Ended) -> Message:
 
 
 def rate(membership: Membership, message_id: UUID, value: int = 1, **given: object) -> Rating:
-    with tenant_scope(membership.tenant):
+    with tenant_scope(membership.tenant_id):
         return rate_answer(membership=membership, message_id=message_id, value=value, **given)  # type: ignore[arg-type]
 
 
 def undo(membership: Membership, message_id: UUID) -> None:
-    with tenant_scope(membership.tenant):
+    with tenant_scope(membership.tenant_id):
         undo_rating(membership=membership, message_id=message_id)
 
 

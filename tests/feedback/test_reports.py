@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts.models import Membership, Role
 from accounts.scoping import tenant_scope
-from chatapp.conversations.models import Message
+from chatapp.chat.models import Message
 from feedback.models import DailyRating
 from feedback.reports import Period, latest_comments, read_report
 from tests.factories import MembershipFactory
@@ -94,7 +94,7 @@ def test_the_report_adds_up_its_period_and_the_one_before(
     ended(member, NOON - 55 * DAY)
     ended(member, NOON - 56 * DAY, value=1)
     roll_up()
-    with tenant_scope(member.tenant):
+    with tenant_scope(member.tenant_id):
         report = read_report(period=MONTH)
         small = read_report(period=MONTH, model="small")
     assert (report.total.answers, report.total.rated, report.total.up, report.total.down) == (3, 2, 1, 1)
@@ -180,7 +180,7 @@ def test_comments_come_with_their_question_and_without_their_author(
     answer = ended(plain_member, value=-1, reasons=["incorrect", "too_long"], comment="17 × 23 is 391.")
     Message.everyone.filter(pk=answer.parent_id).update(text="What is 17 × 23? " + "x" * 500)
     ended(plain_member, value=1)
-    with tenant_scope(member.tenant):
+    with tenant_scope(member.tenant_id):
         (comment,) = latest_comments(period=MONTH)
     assert comment == {
         "value": -1,
@@ -196,7 +196,7 @@ def test_comments_are_the_newest_of_the_period_and_model(member: Membership, end
     ended(member, NOON - 27 * DAY, value=1, comment="first day")
     ended(member, NOON - 28 * DAY, value=1, comment="the day before")
     ended(member, value=1, comment="another model", model="large")
-    with tenant_scope(member.tenant):
+    with tenant_scope(member.tenant_id):
         assert {row["comment"] for row in latest_comments(period=MONTH)} == {"first day", "another model"}
         assert [row["comment"] for row in latest_comments(period=MONTH, model="large")] == ["another model"]
 
@@ -204,7 +204,7 @@ def test_comments_are_the_newest_of_the_period_and_model(member: Membership, end
 def test_comments_of_deleted_conversations_are_not_shown(member: Membership, ended: Ended) -> None:
     answer = ended(member, value=1, comment="gone")
     answer.conversation.set_deleted(timezone.now())
-    with tenant_scope(member.tenant):
+    with tenant_scope(member.tenant_id):
         assert latest_comments(period=MONTH) == []
 
 

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Membership
 from accounts.scoping import NoTenantScope, tenant_scope
-from chatapp.conversations.models import Message
+from chatapp.chat.models import Message
 from feedback.models import DailyRating, Rating, RatingEvent, RollUp
 from feedback.rollup import roll_up_ratings
 from feedback.services import rate_answer, undo_rating
@@ -113,11 +113,11 @@ def test_counting_again_changes_nothing(member: Membership, ended: Ended, roll_u
 
 def test_a_rating_taken_back_is_no_longer_counted(member: Membership, ended: Ended, roll_up: RollUpNow) -> None:
     answer = ended(member)
-    with tenant_scope(member.tenant):
+    with tenant_scope(member.tenant_id):
         rate_answer(membership=member, message_id=answer.pk, value=-1, reasons=["unsafe"])
     roll_up()
     assert rows("answers", "rated", "down", "reasons") == [(1, 1, 1, {"unsafe": 1})]
-    with tenant_scope(member.tenant):
+    with tenant_scope(member.tenant_id):
         undo_rating(membership=member, message_id=answer.pk)
     roll_up()
     assert rows("answers", "rated", "down", "reasons") == [(1, 0, 0, {})]
@@ -130,7 +130,7 @@ def test_an_old_answer_rated_now_is_counted_on_its_own_day(
     ended(member, NOON - 60 * DAY, value=1)
     roll_up(NOON)
     DailyRating.everyone.filter(day=TODAY - 60 * DAY).update(answers=99)  # not to be looked at again
-    with time_machine.travel(NOON + timedelta(seconds=30)), tenant_scope(member.tenant):
+    with time_machine.travel(NOON + timedelta(seconds=30)), tenant_scope(member.tenant_id):
         rate_answer(membership=member, message_id=answer.pk, value=1)
     assert roll_up(NOON + timedelta(minutes=1)) == 1
     assert rows("day", "answers", "up") == [(TODAY - 60 * DAY, 99, 1), (TODAY - 40 * DAY, 1, 1)]
@@ -141,7 +141,7 @@ def test_an_event_that_committed_late_is_found_by_the_next_run(
 ) -> None:
     answer = ended(member, NOON - 40 * DAY)
     roll_up(NOON)
-    with time_machine.travel(NOON - timedelta(minutes=4)), tenant_scope(member.tenant):
+    with time_machine.travel(NOON - timedelta(minutes=4)), tenant_scope(member.tenant_id):
         rate_answer(membership=member, message_id=answer.pk, value=1)
     roll_up(NOON + timedelta(minutes=1))
     assert rows("up") == [(1,)]
@@ -221,7 +221,7 @@ def test_the_command_refuses_what_is_no_number_of_days(db: None, days: str) -> N
 
 def test_history_survives_the_roll_up(member: Membership, ended: Ended, roll_up: RollUpNow) -> None:
     answer = ended(member)
-    with tenant_scope(member.tenant):
+    with tenant_scope(member.tenant_id):
         rate_answer(membership=member, message_id=answer.pk, value=1)
         undo_rating(membership=member, message_id=answer.pk)
     roll_up()

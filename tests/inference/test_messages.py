@@ -5,15 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from inference.encoding import (
-    decode_event,
-    decode_job,
-    decode_report,
-    encode_event,
-    encode_job,
-    encode_report,
-)
 from inference.messages import Chance, ChatMessage, Choice, Ended, Job, Sampling, Started, Text, WorkerReport
+from inference.wire import decode_event, decode_job, decode_report, encode_event, encode_job, encode_report
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ def test_an_admin_makes_a_person(staff):
 def test_what_people_wrote_is_not_in_the_lists(staff):
     generation = GenerationFactory(message__text="a private matter")
     MembershipFactory()
-    for path in ("/admin/conversations/conversation/", "/admin/generation/generation/"):
+    for path in ("/admin/chat/conversation/", "/admin/chat/generation/"):
         assert b"a private matter" not in staff.get(path).content
-    detail = staff.get(f"/admin/generation/generation/{generation.pk}/change/")
+    detail = staff.get(f"/admin/chat/generation/{generation.pk}/change/")
     assert (detail.status_code, b"a private matter" in detail.content) == (200, False)
 
 

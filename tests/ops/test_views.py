@@ -7,7 +7,7 @@ import time
 import pytest
 from django.test import Client
 
-from chatapp.common import transport as transport_module
+from chatapp.queue import transport as transport_module
 from inference.messages import WorkerReport
 from inference.transport import MemoryTransport
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from inference.engine.attention import Attending, KVCache, LayerShape
-from inference.engine.backend import KERNEL_BLOCK as BLOCK
-from inference.engine.cpu.library import address, fields, pages
-from inference.errors import UnsupportedModel
+from ...errors import UnsupportedModel
+from ..attention import Attending, KVCache, LayerShape
+from ..backend import KERNEL_BLOCK as BLOCK
+from .library import address, fields, pages
 
 
 class LayerArgs(ctypes.Structure):

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from inference.engine.attention import KVCache, LayerShape
-from inference.engine.backend import TorchBackend
-from inference.engine.batch import Batch
-from inference.engine.cpu.attention import CpuCache
-from inference.engine.cpu.fusion import CpuFusion
-from inference.engine.cpu.library import keep_memory
-from inference.engine.cpu.linear import fastest, pack_linears, packable, weight_of
-from inference.engine.cpu.planning import Planner
-from inference.engine.model import PROBE_BLOCKS, run_far
-from inference.engine.sequence import Chunk
+from ..attention import KVCache, LayerShape
+from ..backend import TorchBackend
+from ..batch import Batch
+from ..model import PROBE_BLOCKS, run_far
+from ..sequence import Chunk
+from .attention import CpuCache
+from .fusion import CpuFusion
+from .library import keep_memory
+from .linear import fastest, pack_linears, packable, weight_of
+from .planning import Planner
 
 LONGEST_HEAD = 256
 SHARPNESS = 8.0  # of a probe's attention: random weights attend to everything alike, and would hide what a part lost

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.attention import LayerShape
-from inference.engine.cpu.attention import CpuCache, CpuContext, Heads, LayerArgs, heads_of
-from inference.engine.cpu.library import address, fields
-from inference.engine.cpu.linear import PackedLinear
-from inference.engine.fusing import fuse, plain_attention, rms_norm
+from ..attention import LayerShape
+from ..fusing import fuse, plain_attention, rms_norm
+from .attention import CpuCache, CpuContext, Heads, LayerArgs, heads_of
+from .library import address, fields
+from .linear import PackedLinear
 
 CLOSE = 2e-3  # relative difference that another order of the same arithmetic explains
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from inference.engine.cpu.library import fields, pages
+from .library import fields, pages
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from inference.engine.backend import KERNEL_BLOCK as BLOCK
-from inference.engine.batch import Batch, Layout
-from inference.engine.cpu.attention import CpuCache, CpuContext, PlanArgs
-from inference.engine.sequence import Chunk
+from ..backend import KERNEL_BLOCK as BLOCK
+from ..batch import Batch, Layout
+from ..sequence import Chunk
+from .attention import CpuCache, CpuContext, PlanArgs
 
 Ints = npt.NDArray[np.int32]
 

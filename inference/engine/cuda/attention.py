@@ -13,8 +13,8 @@ import torch
 import triton
 from torch import Tensor
 
-from inference.engine.attention import Attending
-from inference.engine.cuda import kernels
+from ..attention import Attending
+from . import kernels
 
 CHUNK_ROWS = 64  # queries of one program
 PROGRAMS_PER_CORE = 4  # enough to hide the memory's latency

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from inference.engine.attention import Attending, LayerShape
-from inference.engine.backend import TorchBackend, run_model
-from inference.engine.batch import Batch
-from inference.engine.config import EngineConfig
-from inference.engine.cuda import attention, elementwise
-from inference.engine.cuda.attention import Chunks, Decodes
-from inference.engine.cuda.fusion import fuse_layers
-from inference.engine.cuda.graphs import DecodeGraph, DecodeGraphs
-from inference.engine.cuda.quantize import QUANTIZED, quantize, require
-from inference.engine.cuda.staging import ALIGNMENT, Arrays, PagedCache, arrange, no_arrays, pad_decodes
-from inference.engine.model import PROBE_BLOCK, PROBE_BLOCKS, context_limit, run_far
-from inference.engine.sequence import Chunk
-from inference.errors import UnsupportedModel
+from ...errors import UnsupportedModel
+from ..attention import Attending, LayerShape
+from ..backend import TorchBackend, run_model
+from ..batch import Batch
+from ..config import EngineConfig
+from ..model import PROBE_BLOCK, PROBE_BLOCKS, context_limit, run_far
+from ..sequence import Chunk
+from . import attention, elementwise
+from .attention import Chunks, Decodes
+from .fusion import fuse_layers
+from .graphs import DecodeGraph, DecodeGraphs
+from .quantize import QUANTIZED, quantize, require
+from .staging import ALIGNMENT, Arrays, PagedCache, arrange, no_arrays, pad_decodes
 
 WIDEST_HEAD = 256
 FEWEST_TOKENS = 64  # room for the probes of a model that is loaded

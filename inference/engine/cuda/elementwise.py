@@ -9,9 +9,9 @@ import torch
 import triton
 from torch import Tensor, nn
 
-from inference.engine.attention import KVCache
-from inference.engine.cuda import kernels
-from inference.engine.fusing import rms_norm
+from ..attention import KVCache
+from ..fusing import rms_norm
+from . import kernels
 
 NUCLEUS_TILE = 4096
 

@@ -9,10 +9,10 @@ import torch
 import triton
 from torch import Tensor, nn
 
-from inference.engine.attention import LayerShape
-from inference.engine.cuda import kernels
-from inference.engine.cuda.elementwise import FusedRMSNorm, norms
-from inference.engine.fusing import fuse, plain_attention
+from ..attention import LayerShape
+from ..fusing import fuse, plain_attention
+from . import kernels
+from .elementwise import FusedRMSNorm, norms
 
 CLOSE = {torch.float32: 1e-4}  # relative difference that another order of rounding explains
 HALF_CLOSE = 2e-2

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.engine.batch import Batch
+from ..batch import Batch
 
 logger = logging.getLogger(__name__)
 

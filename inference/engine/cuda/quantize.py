@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from inference.errors import UnsupportedModel
+from ...errors import UnsupportedModel
 
 # Relative difference of logits that rounding the weights may explain, in a model with random weights.
 QUANTIZED = {"fp8": 0.2, "int4": 0.5}

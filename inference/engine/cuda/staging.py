@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference.engine.attention import KVCache, LayerShape
-from inference.engine.batch import Ints, Layout
-from inference.engine.cuda.attention import CHUNK_ROWS
-from inference.engine.sequence import Chunk
+from ..attention import KVCache, LayerShape
+from ..batch import Ints, Layout
+from ..sequence import Chunk
+from .attention import CHUNK_ROWS
 
 ALIGNMENT = 16  # numbers: Triton compiles a kernel anew for addresses that are less aligned
 

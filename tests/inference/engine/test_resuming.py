@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from inference.engine import LLMEngine
-from inference.local_engine import LocalEngine
 from inference.messages import ChatMessage, Claim, Job, Sampling
+from inference.writers.torch import TorchWriter
 
 TEMPLATE = "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
 SCHEMA = {
@@ -49,7 +49,7 @@ def spaced(llama: Path, tmp_path: Path) -> Path:
 
 def resumed(engine: LLMEngine, text: str, **sampling: Any) -> tuple[str, str]:
     """What is written after ``text``, and why it ends."""
-    local, wanted = LocalEngine(engine), Sampling(max_tokens=60, temperature=0.0, **sampling)
+    local, wanted = TorchWriter(engine), Sampling(max_tokens=60, temperature=0.0, **sampling)
     job = Job("g", "t", "m", (ChatMessage("user", "fox"),), wanted, prompt_tokens=1)
     local.begin(Claim(job, text=text, tokens=len(text)))
     written, reason = "", ""
@@ -73,5 +73,5 @@ def test_a_schema_is_gone_on_with_whatever_the_tokenizer_puts_first(
 def test_text_that_shares_a_token_with_a_lines_end_keeps_its_own(make_engine: Factory) -> None:
     engine = make_engine()
     for text in ("\n", "\n\n the fox", "</s>", "é"):
-        ids = LocalEngine(engine)._encode(text)
+        ids = TorchWriter(engine)._encode(text)
         assert engine.tokenizer.decode(ids) == text

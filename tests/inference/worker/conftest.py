@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from inference.local_engine import LocalEngine
 from inference.transport import MemoryTransport
-from inference.worker import Worker
+from inference.worker.loop import Worker
+from inference.writers.torch import TorchWriter
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def run_worker(transport, make_engine):
 
     def run(name="w1", load=None, grace=0.0, **options):
         def load_engine(progress):
-            return LocalEngine(load(progress) if load else make_engine(**options))
+            return TorchWriter(load(progress) if load else make_engine(**options))
 
         worker = Worker(transport, load_engine, name=name, model="m", grace=grace)
         thread = threading.Thread(target=worker.run)

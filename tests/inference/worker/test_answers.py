@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_text_and_is_told(transport, run_worker):
 
 
 def test_tokens_of_one_window_travel_together(transport, run_worker, monkeypatch):
-    monkeypatch.setattr("inference.worker.FLUSH_SECONDS", 0.5)
+    monkeypatch.setattr("inference.worker.loop.FLUSH_SECONDS", 0.5)
     run_worker()
     transport.submit(job(sampling=replace(SAMPLING, max_tokens=60)))
     log = ended(transport)

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from inference.local_engine import LocalEngine
 from inference.messages import Started, Text
 from inference.transport import MemoryTransport
-from inference.worker import Worker
+from inference.worker.loop import Worker
+from inference.writers.torch import TorchWriter
 from tests.inference.logs import ended, ids_of, text_of, wait_until
 from tests.inference.worker.jobs import SAMPLING, begun, expected, job, wanting
 
@@ -36,7 +36,7 @@ def test_another_worker_goes_on_where_a_lost_one_stopped(make_engine):
     published = make_engine().tokenizer.decode(tokens[:5])
     transport.publish("dead", {"g": [Started(1, "dead", "m", "r", 5), Text(2, published, tuple(tokens[:5]))]})
     clock[0] += 16
-    worker = Worker(transport, lambda progress: LocalEngine(make_engine()), name="alive", model="m")
+    worker = Worker(transport, lambda progress: TorchWriter(make_engine()), name="alive", model="m")
     thread = threading.Thread(target=worker.run)
     thread.start()
     log = ended(transport)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from inference.errors import ModelNotFound
 from inference.messages import WorkerReport
-from inference.worker import Worker
+from inference.worker.loop import Worker
 from tests.inference.logs import ended, ids_of, wait_until
 from tests.inference.worker.jobs import SAMPLING, job
 

@@ -1,0 +1,188 @@
+"""The life of a generation: reserved and submitted, then finished once, whoever sees its end first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import LedgerEntry, Tenant, UsageDay, User
+from accounts.quotas import check_concurrency, check_rate, reserve_tokens, today
+from chatapp.queue.admission import admit_job
+from chatapp.queue.available_models import choose_model, live_workers
+from chatapp.queue.jobs import longest_bill
+from chatapp.queue.transport import get_transport
+from inference.messages import Started
+
+from . import prompts
+from .jobs import answer_job, instructions, submit_on_commit
+from .models import Generation, Message
+from .outcomes import Outcome, read_outcome
+from .titles import file_title
+
+# Of a generation, what its log tells.
+HOW = (
+    *("state", "started_at", "worker", "model", "model_revision", "seed", "sampling", "dropped_messages", "queue_ms"),
+    *("prompt_tokens", "cached_tokens", "output_tokens", "prefill_ms", "decode_ms", "finish_reason", "error_code"),
+)
+
+
+def start_answer(
+    *, tenant: Tenant, user: User, message: Message, turns: Sequence[prompts.Turn], key: UUID, model: str = ""
+) -> Generation:
+    """Reserve tokens for ``message``, the pending answer to ``turns``, and submit its generation on commit.
+
+    ``model`` is what this request asks for. Call it in the transaction that wrote the message. Raises the refusals
+    of ``choose_model``, ``accounts.quotas`` and ``admit_job``; the transaction then rolls back and nothing is written.
+    """
+    workers = live_workers()
+    model = choose_model(model, user.preferences.default_model, workers)
+    chat = prompts.assemble_answer(turns, instructions(user))
+    generation = Generation(
+        tenant=tenant,
+        user=user,
+        message=message,
+        idempotency_key=key,
+        model=model,
+        prompt_version=prompts.VERSION,
+        resumed_characters=len(message.text),
+        reserved_on=today(),
+        submissions=1,
+    )
+    job = answer_job(generation, chat)
+    generation.reserved_tokens = longest_bill(job)
+    generation.save(force_insert=True)
+    check_rate(tenant)  # a repeated request has failed above, and costs nothing
+    reserve_answers([generation])
+    admit_job(job, tenant.plan, workers)
+    submit_on_commit(generation, job)
+    return generation
+
+
+def reserve_answers(written: Sequence[Generation]) -> None:
+    """What every answer has to pass after the rate, whichever door it came through: quota and answers at once.
+
+    ``written`` are one request's, just written in this transaction. Call it as late in that as can be: until it
+    commits, others of the tenant wait here. Raises the refusals of ``accounts.quotas``.
+    """
+    tenant, day = written[0].tenant, written[0].reserved_on
+    # Locks the tenant's row of the day: the count below is exact.
+    reserve_tokens(tenant, sum(generation.reserved_tokens for generation in written), day)
+    running = Generation.objects.unfinished().filter(tenant=tenant, kind__in=Generation.ANSWERS).count()
+    check_concurrency(tenant, running - 1)
+
+
+def mark_started(*, generation_id: UUID, started: Started) -> None:
+    """The engine took the job. Called by whoever sees it first; later calls change nothing.
+
+    Its message is never brought back from an end, not even from one that is written at this moment.
+    """
+    rows = Generation.everyone.filter(pk=generation_id, state=Generation.State.QUEUED)
+    if rows.update(state=Generation.State.RUNNING, started_at=_time(started.at), worker=started.worker[:100]):
+        message_id = Generation.everyone.filter(pk=generation_id).values("message")
+        Message.everyone.filter(pk__in=message_id, state__in=Message.LIVE).update(state=Message.State.STREAMING)
+
+
+def finish_generation(*, generation_id: UUID, outcome: Outcome | None = None) -> Generation | None:
+    """Write an ended log into the database. Returns the generation, with its message, to the one call that did it.
+
+    The answer, the account of how it was made and the settlement of its tokens are one transaction;
+    any number of callers may race. None while the log has no end, or when another call was first.
+    ``outcome`` is what the log says, from whoever has just read all of it. Raises ``UnknownGeneration`` when there is
+    no log.
+    """
+    transport = get_transport()
+    outcome = outcome or read_outcome(transport.log(str(generation_id)))
+    if outcome.ended is None:
+        return None
+    done = record_outcome(generation_id=generation_id, outcome=outcome)
+    transport.release(str(generation_id))
+    return done
+
+
+def record_outcome(*, generation_id: UUID, outcome: Outcome) -> Generation | None:
+    """See ``finish_generation``, given what the log says."""
+    with transaction.atomic():
+        rows = Generation.everyone.filter(pk=generation_id, finished_at=None)
+        generation: Generation | None = rows.select_related("message").first()
+        if generation is None:
+            return None
+        _explain(generation, outcome)
+        if not rows.update(finished_at=timezone.now(), **{name: getattr(generation, name) for name in HOW}):
+            return None  # another call was first
+        if generation.kind == Generation.Kind.ANSWER:
+            _end_message(generation, outcome)
+        if generation.kind == Generation.Kind.TITLE:
+            file_title(conversation=generation.written.conversation, written=outcome.text)
+        if generation.kind in Generation.ANSWERS:
+            _settle(generation)
+    return generation
+
+
+def _explain(generation: Generation, outcome: Outcome) -> None:
+    """Set the fields of ``HOW``."""
+    generation.state = outcome.state
+    if started := outcome.started:
+        generation.started_at = _time(started.at)
+        generation.worker, generation.model = started.worker[:100], started.model
+        generation.model_revision, generation.seed = started.model_revision[:80], started.seed
+        generation.sampling, generation.dropped_messages = started.sampling, started.dropped_messages
+        generation.prompt_tokens = started.prompt_tokens
+        generation.queue_ms = max(0, _milliseconds(started.at - generation.created_at.timestamp()))
+    if ended := outcome.ended:
+        generation.finish_reason, generation.error_code = ended.reason, ended.error_code[:40]
+        generation.output_tokens, generation.cached_tokens = ended.output_tokens, ended.cached_tokens
+        generation.prompt_tokens = ended.prompt_tokens or generation.prompt_tokens
+        generation.prefill_ms, generation.decode_ms = (
+            _milliseconds(ended.prefill_seconds),
+            _milliseconds(ended.decode_seconds),
+        )
+
+
+def _end_message(generation: Generation, outcome: Outcome) -> None:
+    ended = outcome.ended
+    message = generation.written
+    message.end(
+        state=outcome.state,
+        text=message.text + outcome.text,
+        model=generation.model,
+        can_continue=outcome.can_continue,
+        error=(ended.error_code, ended.error_message) if ended else ("", ""),
+    )
+
+
+def _settle(generation: Generation) -> None:
+    """Give the reservation back and charge what was really used, in the ledger and in the day.
+
+    The day's row last: others of the tenant wait for it.
+    """
+    prompt, cached = (generation.prompt_tokens, generation.cached_tokens) if generation.pays_prompt else (0, 0)
+    used = prompt + generation.output_tokens
+    if used:
+        LedgerEntry.everyone.create(
+            tenant_id=generation.tenant_id,
+            generation_id=generation.pk,
+            user_id=generation.user_id,
+            model=generation.model,
+            prompt_tokens=prompt,
+            cached_tokens=cached,
+            output_tokens=generation.output_tokens,
+            day=generation.reserved_on,
+        )
+    UsageDay.settle(
+        tenant_id=generation.tenant_id,
+        day=generation.reserved_on,  # type: ignore[arg-type]
+        reserved=generation.reserved_tokens,
+        used=used,
+    )
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,63 @@
+"""Prompt assembly: turns and preferences in, the messages a model reads out. Pure.
+
+``VERSION`` is stored on every Generation; change it with any change of wording or order, so that
+ratings before and after can be told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inference.messages import ChatMessage
+
+VERSION = "2026-11-1"
+
+ASSISTANT = "You are a helpful assistant in chatapp."
+ABOUT = "About the person you are talking to: {}"
+STYLE = "How they would like you to answer: {}"
+TITLE = "Write a short title for this conversation. Answer with the title only."
+TITLE_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation. ``role`` is ``user`` or ``assistant``."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instructions:
+    """What a person wants every answer to know. Empty when they said nothing."""
+
+    about: str = ""
+    style: str = ""
+
+
+def assemble_answer(turns: Sequence[Turn], instructions: Instructions) -> tuple[ChatMessage, ...]:
+    """System message with the person's instructions, then the turns, oldest first."""
+    system = ChatMessage("system", _system(instructions))
+    return (system, *(ChatMessage(turn.role, turn.text) for turn in turns))  # type: ignore[arg-type]
+
+
+def assemble_title(first_message: str) -> tuple[ChatMessage, ...]:
+    """Asks for a conversation's title, given its first message."""
+    return (ChatMessage("system", TITLE), ChatMessage("user", first_message[:TITLE_CHARACTERS]))
+
+
+def operator_characters(messages: Sequence[ChatMessage]) -> int:
+    """How far the first message is the same for every tenant; 0 for one that does not begin with our words."""
+    first = messages[0]
+    own = next((text for text in (ASSISTANT, TITLE) if first.content.startswith(text)), "")
+    return len(own) if first.role == "system" else 0
+
+
+def _system(instructions: Instructions) -> str:
+    parts = [ASSISTANT]
+    if about := instructions.about.strip():
+        parts.append(ABOUT.format(about))
+    if style := instructions.style.strip():
+        parts.append(STYLE.format(style))
+    return "\n\n".join(parts)

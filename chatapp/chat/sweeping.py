@@ -1,0 +1,91 @@
+"""The safety net: generations nobody watched are finished, those nobody knows are found again."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import timedelta
+
+import structlog
+from django.utils import timezone
+
+from chatapp.queue.transport import get_transport
+from inference.errors import TransportUnavailable, UnknownGeneration
+from inference.messages import Ended
+
+from .answering import finish_generation, mark_started, record_outcome
+from .jobs import rebuild_job
+from .models import Generation
+from .outcomes import read_outcome
+
+logger = structlog.get_logger(__name__)
+
+MOST_SUBMISSIONS = 3
+# How old the transport's memory has to be before what it does not know is given up: workers that it is back for have
+# told it within a second what they write. One that comes later takes back what is merely in line again.
+SUBMIT_SECONDS, RESTORE_SECONDS = 3.0, 15.0
+GRACE = timedelta(seconds=5)  # younger than this, its submission may be on its way
+
+
+def sweep_generations(grace: timedelta = GRACE) -> dict[str, int]:
+    """Look at every unfinished generation older than ``grace``; call it in the scope of all tenants.
+
+    Returns how many were finished, submitted again, found interrupted, left running, forgotten by a transport whose
+    workers may still tell it of them, and broken. Safe to run in any number of processes at once.
+    """
+    due = Generation.objects.unfinished().filter(created_at__lt=timezone.now() - grace)
+    counts: Counter[str] = Counter()
+    try:
+        for generation in due.select_related("message__conversation__user", "tenant__plan").order_by("created_at"):
+            counts[_sweep_safely(generation)] += 1
+    except TransportUnavailable:
+        logger.warning("sweep.transport_unavailable")
+    if counts - Counter({"running": counts["running"]}):
+        logger.info("sweep", **counts)
+    return dict(counts)
+
+
+def _sweep_safely(generation: Generation) -> str:
+    """One row that cannot be swept must not keep the others waiting."""
+    try:
+        return _sweep(generation)
+    except TransportUnavailable:
+        raise
+    except Exception:
+        logger.exception("sweep.failed", generation=str(generation.pk))
+        return "broken"
+
+
+def _sweep(generation: Generation) -> str:
+    try:
+        outcome = read_outcome(get_transport().log(str(generation.pk)))
+    except UnknownGeneration:
+        return _find_again(generation)
+    if outcome.ended:
+        return "finished" if finish_generation(generation_id=generation.pk) else "running"
+    if outcome.started:
+        mark_started(generation_id=generation.pk, started=outcome.started)
+    return "running"
+
+
+def _find_again(generation: Generation) -> str:
+    """The transport has never heard of it. Not begun: submit it again. Begun: say it was interrupted.
+
+    A transport that has just lost its memory is told again by the workers of what they write.
+
+    An API call's words are with the process that holds its caller; when that is gone, nobody waits for it.
+    """
+    waits = _waits(generation)
+    if time.time() - get_transport().stats().since < (SUBMIT_SECONDS if waits else RESTORE_SECONDS):
+        return "forgotten"
+    if waits and generation.submissions < MOST_SUBMISSIONS:
+        get_transport().submit(rebuild_job(generation))
+        generation.submissions += 1
+        generation.save(update_fields=["submissions"])
+        return "submitted"
+    record_outcome(generation_id=generation.pk, outcome=read_outcome([Ended(1, "interrupted")]))
+    return "interrupted"
+
+
+def _waits(generation: Generation) -> bool:
+    return generation.kind != Generation.Kind.CALL and generation.state == Generation.State.QUEUED

@@ -1,0 +1,60 @@
+"""Background work on conversations and their answers. None waits in its thread for a model."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+from uuid import UUID
+
+from celery import Task, shared_task
+
+from accounts.scoping import all_tenants, tenant_scope
+from chatapp.queue.transport import get_transport
+from inference.errors import TransportUnavailable, UnknownGeneration
+
+from .answering import finish_generation
+from .models import Generation, Message
+from .sweeping import sweep_generations
+from .titles import start_title
+
+AGAIN_SECONDS = 3
+# Until a title is looked for again, about a minute in all: while every GPU is busy a title waits for long.
+LOOKS = (0.3, 0.3, 0.5, 0.5, 1, 1, 2, 2, 3, 5, 5, 10, 10, 10, 10)
+
+
+@shared_task(name="chat.sweep")
+def sweep() -> None:
+    """Again soon, rather than with the next beat, while there is something that the transport has just forgotten."""
+    with all_tenants():
+        counts = sweep_generations()
+    if counts.get("forgotten"):
+        sweep.apply_async(countdown=AGAIN_SECONDS, expires=AGAIN_SECONDS + 9)
+
+
+@shared_task(name="chat.title")
+def title_conversation(tenant_id: str, message_id: str) -> None:
+    """Let the model name the conversation that this message begins. Idempotent; a name given by hand stays."""
+    with tenant_scope(UUID(tenant_id)):
+        question = Message.objects.select_related("conversation__user", "tenant__plan").get(pk=message_id)
+        generation = start_title(question=question)
+    if generation is not None:
+        collect_title.apply_async((tenant_id, str(generation.pk)), countdown=LOOKS[0])
+
+
+@shared_task(name="chat.collect_title", bind=True, max_retries=None)
+def collect_title(self: Task[..., Any], tenant_id: str, generation_id: str) -> None:
+    """File a title that has been written, else look again later; after the last look it is no longer wanted.
+
+    What is lost on the way, a task or the transport's memory, the sweep finds.
+    """
+    with tenant_scope(UUID(tenant_id)), contextlib.suppress(TransportUnavailable, UnknownGeneration):
+        finish_generation(generation_id=UUID(generation_id))
+    with tenant_scope(UUID(tenant_id)):
+        if not Generation.objects.unfinished().filter(pk=generation_id).exists():
+            return
+    looks = self.request.retries + 1
+    if looks < len(LOOKS):
+        self.retry(countdown=LOOKS[looks], throw=False)
+        return
+    with contextlib.suppress(TransportUnavailable):
+        get_transport().cancel(generation_id)  # one that runs ends within a step, and the sweep ends its row

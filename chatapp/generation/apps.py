@@ -1,5 +1,0 @@
-from django.apps import AppConfig
-
-
-class GenerationConfig(AppConfig):
-    name = "chatapp.generation"

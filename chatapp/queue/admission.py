@@ -1,0 +1,61 @@
+"""Whether a job may join the line, asked while nothing is written that would have to be taken back."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from django.conf import settings
+
+from accounts.models import Plan
+from chatapp.common.errors import MessageTooLong, NoWorker, Overloaded
+from chatapp.queue.transport import get_transport
+from inference.errors import TransportUnavailable
+from inference.line.admission import Admission, Verdict, expected_output, fits
+from inference.messages import Job, WorkerReport
+
+from .line import line_watch
+
+BYTES_A_TOKEN = 16  # no text's tokens are longer on average: what is too long by this measure is so for sure
+RETRY_SECONDS = 15
+MINUTE = 60
+
+
+def admit_job(job: Job, plan: Plan, workers: list[WorkerReport]) -> None:
+    """Let ``job`` join the line of ``workers``, after the quotas and before it is submitted.
+
+    Raises ``NoWorker``, ``MessageTooLong`` for what no worker has room for, and ``Overloaded`` when the expected
+    wait is over the plan's longest.
+    """
+    if not workers:
+        raise NoWorker(retry_after=RETRY_SECONDS)
+    _check_room(job, workers)
+    try:
+        line = get_transport().line(expected_output(workers), also=job)
+    except TransportUnavailable:
+        raise NoWorker(retry_after=RETRY_SECONDS) from None
+    verdict = _admission().decide(job, plan.code, plan.patience, line, workers)
+    if not verdict.accepted:
+        raise _overloaded(verdict)
+
+
+def _check_room(job: Job, workers: list[WorkerReport]) -> None:
+    """The system's words and the newest turn; older ones are left out where there is no room, if they may be."""
+    first = [message for message in job.messages[:1] if message.role == "system"]
+    kept = [*first, job.messages[-1]] if job.trim else job.messages
+    size = sum(len(message.content.encode()) for message in kept)
+    if not fits(size // BYTES_A_TOKEN, workers):
+        raise MessageTooLong("This message is longer than the model can read. Shorten it and send it again.")
+
+
+def _overloaded(verdict: Verdict) -> Overloaded:
+    wait = verdict.wait
+    if wait is None:
+        return Overloaded("All our GPUs are busy and the line is full.", retry_after=verdict.retry_after)
+    words = f"{round(wait)} s" if wait < MINUTE else f"{round(wait / MINUTE)} min"
+    message = f"All our GPUs are busy: a new message would wait about {words}, longer than your plan lets it."
+    return Overloaded(message, retry_after=verdict.retry_after)
+
+
+@cache
+def _admission() -> Admission:
+    return Admission(settings.CHATAPP_MOST_WAITING, line_watch.forecast)

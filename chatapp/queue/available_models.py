@@ -1,0 +1,48 @@
+"""Which models are on offer: those of the workers that live, and which of them a request gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatapp.common.errors import ModelNotFound, NoWorker
+from inference.errors import TransportUnavailable
+from inference.messages import WorkerReport
+
+from .model_status import label
+from .transport import get_transport
+
+RETRY_SECONDS = 15
+
+
+def live_workers() -> list[WorkerReport]:
+    """Workers that serve, or will once they have loaded; none when the transport cannot be reached."""
+    try:
+        return serving(get_transport().stats().workers)
+    except TransportUnavailable:
+        return []
+
+
+def serving(workers: Sequence[WorkerReport]) -> list[WorkerReport]:
+    """Those of ``workers`` that have not failed."""
+    return [worker for worker in workers if worker.state != "failed"]
+
+
+def choose_model(requested: str, preferred: str, workers: Sequence[WorkerReport]) -> str:
+    """The model to use of ``workers``: what this request asks for, else what the person prefers, else any (empty).
+
+    Raises ``NoWorker`` when no worker lives, ``ModelNotFound`` when none serves what was asked for. A
+    preference for a model that is gone gives way. A worker that is still loading counts: its jobs
+    wait, and the page says so.
+    """
+    served = {worker.model for worker in workers}
+    if not served:
+        raise NoWorker(retry_after=RETRY_SECONDS)
+    if requested and requested not in served:
+        raise ModelNotFound
+    return requested or (preferred if preferred in served else "")
+
+
+def models_json(workers: Sequence[WorkerReport]) -> list[dict[str, str]]:
+    """Every served model once, in order of name."""
+    by_name = {worker.model: label(worker) for worker in serving(workers)}
+    return [{"name": name, "label": text} for name, text in sorted(by_name.items())]

@@ -1,0 +1,31 @@
+"""Hints to whoever shows a conversation that something about it has changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import structlog
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+
+from inference.errors import TransportUnavailable
+from inference.transport import LocalTransport
+
+from .transport import get_transport
+
+logger = structlog.get_logger(__name__)
+
+
+def send_hint(group: str, message: dict[str, Any]) -> None:
+    """Tell consumers in ``group`` that something changed. A hint may be lost; the database is the truth."""
+    transport = get_transport()
+    try:
+        if isinstance(transport, LocalTransport):  # the pages are served by another process, which passes it on
+            transport.hint(group, message)
+        else:
+            async_to_sync(get_channel_layer().group_send)(group, message)
+    except redis.RedisError as error:
+        logger.warning("hint.lost", group=group, error=str(error))
+    except TransportUnavailable:
+        return  # nobody serves pages, so nobody waits for the hint

@@ -1,0 +1,55 @@
+"""What the page says of the model: its state while it loads, its name, whether it is the demo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inference.errors import TransportUnavailable
+from inference.messages import Stats, WorkerReport
+
+from .transport import get_transport
+
+# A person who waits cares for the worker that is furthest along.
+_ORDER = ("ready", "loading", "downloading", "starting", "draining", "failed")
+
+
+def read_stats() -> Stats:
+    """The transport's statistics; empty ones when it cannot be reached."""
+    try:
+        return get_transport().stats()
+    except TransportUnavailable:
+        return Stats()
+
+
+def model_json(stats: Stats) -> dict[str, Any]:
+    """The ``model`` of docs/protocol.md."""
+    workers = sorted(stats.workers, key=lambda worker: _ORDER.index(worker.state))
+    if not workers:
+        return _absent()
+    worker = workers[0]
+    return {
+        "state": worker.state,
+        "name": worker.model,
+        "label": label(worker),
+        "demo": worker.demo,
+        "progress": round(worker.progress, 3),
+        "detail": worker.detail,
+        "error": worker.detail if worker.state == "failed" else None,
+    }
+
+
+def label(worker: WorkerReport) -> str:
+    """A model's name for people: the last part of a hub name or path."""
+    return "Demo model" if worker.demo else worker.model.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _absent() -> dict[str, Any]:
+    return {
+        "state": "absent",
+        "name": "",
+        "label": "",
+        "demo": False,
+        "progress": 0.0,
+        "detail": "",
+        "error": None,
+    }

@@ -1,0 +1,195 @@
+"""The addresses below /v1/: who calls, what they ask for, and the answer in OpenAI's shape."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from accounts.models import Tenant
+from accounts.quotas import request_window
+from accounts.scoping import tenant_scope
+from chatapp.chat.calls import start_call
+from chatapp.common.errors import ChatappError, ModelNotFound, Unavailable
+from chatapp.common.json import json_response
+from chatapp.queue.transport import get_transport
+from inference.errors import TransportUnavailable
+from inference.messages import Ended, Event, Job, Text
+
+from .answers import Answers, in_thread
+from .errors import InvalidCall, error_response, failure
+from .keys import authenticate
+from .schemas import ChatCall, parse_call
+from .sse import Reply, stream
+
+logger = structlog.get_logger(__name__)
+
+View = Callable[..., Awaitable[HttpResponseBase]]
+Begun = tuple[ChatCall, tuple[Job, ...], dict[str, str]]
+STARTED = int(time.time())
+
+
+def door(method: str) -> Callable[[View], Any]:
+    """For ``method`` alone; whatever a view raises becomes an error of OpenAI's shape."""
+
+    def decorate(view: View) -> Any:
+        @wraps(view)
+        async def wrapped(request: HttpRequest, **names: str) -> HttpResponseBase:
+            try:
+                if request.method != method:
+                    raise InvalidCall(f"Use {method} here.", code="method_not_allowed", status=405)
+                return await view(request, **names)
+            except Exception as error:
+                return error_response(_as_chatapp_error(error))
+
+        return csrf_exempt(wrapped)  # a key is no cookie: no browser sends it unasked
+
+    return decorate
+
+
+def _as_chatapp_error(error: Exception) -> ChatappError:
+    match error:
+        case ChatappError():
+            return error
+        case RequestDataTooBig():
+            return InvalidCall("The body is too large.", code="request_too_large", status=413)
+        case OperationalError() | InterfaceError() | TransportUnavailable():
+            logger.warning("call.unavailable", error=str(error))
+            return Unavailable("The service cannot be reached at the moment. Please try again.", retry_after=5)
+    logger.error("call.failed", exc_info=error)
+    return ChatappError("Something went wrong on our side. Please try again.")
+
+
+async def unknown(request: HttpRequest, rest: str) -> HttpResponse:
+    return error_response(InvalidCall(f"There is nothing at /v1/{rest[:80]}.", code="unknown_url", status=404))
+
+
+@door("GET")
+async def models(request: HttpRequest) -> HttpResponse:
+    names = await in_thread(_served)(request.headers.get("Authorization", ""))
+    return json_response({"object": "list", "data": [_model_json(name) for name in names]})
+
+
+@door("GET")
+async def model(request: HttpRequest, name: str) -> HttpResponse:
+    if name not in await in_thread(_served)(request.headers.get("Authorization", "")):
+        raise ModelNotFound
+    return json_response(_model_json(name))
+
+
+def _served(authorization: str) -> list[str]:
+    authenticate(authorization)
+    return sorted({worker.model for worker in get_transport().stats().workers if worker.state != "failed"})
+
+
+def _model_json(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": STARTED, "owned_by": settings.CHATAPP_BRAND}
+
+
+@door("POST")
+async def chat_completions(request: HttpRequest) -> HttpResponseBase:
+    call, jobs, headers = await _begin(request)
+    answers = Answers(jobs)
+    response: HttpResponse | StreamingHttpResponse
+    response = await (_stream(answers, call) if call.stream else _whole(answers))
+    for name, value in headers.items():
+        response.headers[name] = value
+    return response
+
+
+async def _begin(request: HttpRequest) -> Begun:
+    """A caller that leaves meanwhile cannot stop the thread that starts them; so the answers are stopped."""
+    starting = asyncio.ensure_future(in_thread(_start)(request.headers.get("Authorization", ""), request))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(_leave)
+        raise
+
+
+def _start(authorization: str, request: HttpRequest) -> Begun:
+    key = authenticate(authorization)
+    plan = key.tenant.plan
+    call = parse_call(request.body, most_tokens=plan.max_output_tokens, most_answers=plan.concurrent_answers)
+    with tenant_scope(key.tenant_id):
+        jobs = start_call(
+            key=key,
+            messages=call.messages,
+            sampling=call.sampling,
+            model=call.model,
+            answers=call.answers,
+            cache_key=call.cache_key,
+        )
+    return call, jobs, _rate_headers(key.tenant)
+
+
+def _leave(starting: asyncio.Future[Begun]) -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        Answers(starting.result()[1]).leave()
+
+
+def _rate_headers(tenant: Tenant) -> dict[str, str]:
+    """How much of the plan's requests a minute is left, where it has such a limit."""
+    window = request_window(tenant)
+    if window is None:
+        return {}
+    return {
+        "x-ratelimit-limit-requests": str(window.limit),
+        "x-ratelimit-remaining-requests": str(window.remaining),
+        "x-ratelimit-reset-requests": f"{window.reset_seconds}s",
+    }
+
+
+async def _whole(answers: Answers) -> HttpResponse:
+    logs: list[list[Text]] = [[] for _ in answers.all]
+    try:
+        async for index, batch in answers.batches():
+            logs[index] += [event for event in batch if isinstance(event, Text)]
+            if error := _failure(batch):
+                await answers.all[index].settle()
+                raise error
+        await answers.settle()
+    finally:
+        answers.leave()
+    return json_response(Reply(answers).whole(logs))
+
+
+async def _stream(answers: Answers, call: ChatCall) -> StreamingHttpResponse:
+    """Waits a moment for the first event, so that what fails at once fails with a status."""
+    batches = answers.batches()
+    try:
+        index, first = await anext(batches)
+        if error := _failure(first):
+            await answers.all[index].settle()
+            raise error
+    except BaseException:
+        answers.leave()
+        raise
+    return EventStream(answers, stream(answers, call, (index, first), batches))
+
+
+def _failure(batch: Sequence[Event]) -> ChatappError | None:
+    """Why the answer ends with this batch without a proper end; None when it does not."""
+    return failure(batch[-1]) if batch and isinstance(batch[-1], Ended) else None
+
+
+class EventStream(StreamingHttpResponse):
+    """Closed before its first byte was asked for, the answers behind it are left as well."""
+
+    def __init__(self, answers: Answers, content: Any) -> None:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__(content, content_type="text/event-stream", headers=headers)
+        self._answers = answers
+
+    def close(self) -> None:
+        super().close()
+        self._answers.leave()

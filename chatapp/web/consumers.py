@@ -1,0 +1,272 @@
+"""The WebSocket of one tab. The protocol is written down in docs/protocol.md."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+import redis
+import structlog
+from channels.consumer import get_handler_name
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.contrib.auth import get_user
+
+from accounts.models import Membership
+from accounts.permissions import get_membership
+from accounts.quotas import read_usage
+from accounts.scoping import tenant_scope
+from chatapp.chat import asking
+from chatapp.chat.asking import Accepted
+from chatapp.chat.models import Message
+from chatapp.chat.permissions import get_conversation
+from chatapp.common.errors import ChatappError, NotFound
+from chatapp.common.threads import in_thread
+from inference.errors import TransportUnavailable
+
+from . import frames
+from .model_watch import watch
+from .payloads import conversation_json, new_turn_json, turn_json
+from .sockets import own_send
+from .streams import AnswerStream, Frame
+
+R = TypeVar("R")
+
+logger = structlog.get_logger(__name__)
+
+PROTOCOL = 1
+LOGGED_OUT, NO_WORKSPACE = 4401, 4404
+
+
+class LoggedOut(Exception):
+    """The session behind the socket is over."""
+
+
+class ChatConsumer(AsyncWebsocketConsumer):
+    """One tab's requests, and the streams it reads. Everything runs in the scope of its tenant."""
+
+    membership: Membership
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Without what Channels does before each: a thread that closes connections, of which it has none."""
+        await getattr(self, get_handler_name(message))(message)
+
+    async def connect(self) -> None:
+        self._streams: dict[UUID, asyncio.Task[None]] = {}
+        self._open: set[UUID] = set()
+        self._send_frame = own_send(self.scope, self.base_send)
+        await self.accept()
+        try:
+            usage = await self._do(_usage)
+        except LoggedOut:
+            await self.close(LOGGED_OUT)
+            return
+        except NotFound:
+            await self.close(NO_WORKSPACE)
+            return
+        model = await watch.add(self._tell_model)
+        await self._send({"type": "welcome", "protocol": PROTOCOL, "model": model, "usage": usage})
+
+    async def disconnect(self, code: int) -> None:
+        watch.remove(self._tell_model)
+        for task in self._streams.values():
+            task.cancel()
+        for conversation in self._open:
+            with contextlib.suppress(redis.RedisError):
+                await self.channel_layer.group_discard(_group(conversation), self.channel_name)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if not hasattr(self, "membership"):
+            return
+        request: frames.Request | None = None
+        try:
+            request = frames.parse_frame(text_data or "")
+            await self._handle(request)
+        except LoggedOut:
+            await self.close(LOGGED_OUT)
+        except frames.BadFrame as error:
+            await self._refuse(error.ref, error)
+        except ChatappError as error:
+            await self._refuse(request and request.ref, error)
+        except Exception:
+            logger.exception("socket.request_failed")
+            await self._refuse(request and request.ref, ChatappError())
+
+    async def _refuse(self, ref: Any, error: ChatappError) -> None:
+        await self._send({"type": "error", "ref": ref, "error": error.as_json()})
+
+    async def _handle(self, request: frames.Request) -> None:
+        match request:
+            case frames.Open():
+                await self._open_conversation(request)
+            case frames.Send() | frames.Regenerate() | frames.Continue():
+                await self._act(request)
+            case frames.Stop():
+                await self._do(_stop, message=request.message)
+                await self._send({"type": "stopping", "ref": request.ref})
+            case frames.Subscribe():
+                await in_thread(self._load_membership)()
+                self._subscribe(request.message, request.generation, request.after_seq, request.ref)
+            case frames.Unsubscribe():
+                self._unsubscribe(request.message)
+            case frames.Ping():
+                await in_thread(self._load_membership)()
+                await self._send({"type": "pong", "ref": request.ref})
+
+    # Requests
+
+    async def _open_conversation(self, request: frames.Open) -> None:
+        conversation = await self._do(get_conversation, conversation_id=request.conversation)
+        await self._join(conversation.pk)
+        leaf = str(conversation.leaf_id) if conversation.leaf_id else None
+        names = {"conversation": str(conversation.pk), "leaf": leaf, "title": conversation.title}
+        await self._send({"type": "opened", "ref": request.ref, **names})
+
+    async def _act(self, request: frames.Act) -> None:
+        """All that the database is asked is asked at once: a thread for each question would cost more than they do."""
+        accepted, frame, usage = await self._do(_act, request=request)
+        await self._join(accepted.conversation.pk)
+        await self._send({"type": "accepted", "ref": request.ref, **frame})
+        unfinished = accepted.generation.finished_at is None
+        self._subscribe(accepted.answer.pk, accepted.generation.pk, 0, None, unfinished=unfinished)
+        await self._tell_other_tabs(accepted)
+        await self._send({"type": "usage", "usage": usage})
+
+    def _subscribe(
+        self, message: UUID, generation: UUID, after_seq: int, ref: Any, *, unfinished: bool = False
+    ) -> None:
+        """Read an answer; a new subscription to the same answer takes the place of the old one."""
+        self._unsubscribe(message)
+        stream = AnswerStream(self.membership, message, generation, after_seq, self._send, unfinished=unfinished)
+        task = self._streams[message] = asyncio.create_task(self._run_stream(stream, ref))
+        task.add_done_callback(lambda ended: self._forget(message, ended))
+
+    def _forget(self, message: UUID, ended: asyncio.Task[None]) -> None:
+        if self._streams.get(message) is ended:
+            del self._streams[message]
+
+    def _unsubscribe(self, message: UUID) -> None:
+        if task := self._streams.pop(message, None):
+            task.cancel()
+
+    async def _run_stream(self, stream: AnswerStream, ref: Any) -> None:
+        try:
+            with tenant_scope(self.membership.tenant_id):
+                await stream.run()
+        except ChatappError as error:
+            await self._refuse(ref, error)
+        except TransportUnavailable:
+            await self.close(1012)  # the client reconnects and subscribes again where it stood
+        except Exception:
+            logger.exception("socket.stream_failed")
+            await self._refuse(ref, ChatappError())
+
+    # Hints from other tabs and tasks
+
+    async def conversation_written(self, event: dict[str, Any]) -> None:
+        """Another tab has asked something. The rows are read anew; the hint carries no content."""
+        if event["by"] == self.channel_name:
+            return
+        try:
+            with tenant_scope(self.membership.tenant_id):
+                messages = await in_thread(self._newest_turn)(UUID(event["conversation"]))
+        except NotFound:
+            return  # deleted meanwhile, in another tab
+        await self._send({"type": "message", "conversation": event["conversation"], "messages": messages})
+
+    async def conversation_titled(self, event: dict[str, Any]) -> None:
+        await self._send({"type": "title", "conversation": event["conversation"], "title": event["title"]})
+
+    async def conversation_removed(self, event: dict[str, Any]) -> None:
+        await self._send({"type": "removed", "conversation": event["conversation"]})
+
+    def _newest_turn(self, conversation_id: UUID) -> list[Frame]:
+        conversation = get_conversation(self.membership, conversation_id)
+        leaf = Message.objects.select_related("parent").get(pk=conversation.leaf_id)
+        return turn_json([message for message in (leaf.parent, leaf) if message], self.membership.user_id)
+
+    async def _tell_other_tabs(self, accepted: Accepted) -> None:
+        conversation = accepted.conversation.pk
+        event = {"type": "conversation.written", "conversation": str(conversation), "by": self.channel_name}
+        with contextlib.suppress(redis.RedisError):  # a hint may be lost; the answer that it tells of may not
+            await self.channel_layer.group_send(_group(conversation), event)
+
+    async def _tell_model(self, model: dict[str, Any]) -> None:
+        await self._send({"type": "model", "model": model})
+
+    # Parts
+
+    async def _join(self, conversation: UUID) -> None:
+        if conversation not in self._open:
+            with contextlib.suppress(redis.RedisError):  # without hints from other tabs until the next request
+                await self.channel_layer.group_add(_group(conversation), self.channel_name)
+                self._open.add(conversation)
+
+    async def _do(self, service: Callable[..., R], **arguments: Any) -> R:
+        """``service`` for the member as of now, in their tenant's scope."""
+        return await in_thread(self._as_member)(service, arguments)
+
+    def _as_member(self, service: Callable[..., R], arguments: dict[str, Any]) -> R:
+        self._load_membership()
+        with tenant_scope(self.membership.tenant_id):
+            return service(self.membership, **arguments)
+
+    def _load_membership(self) -> None:
+        """Anew for every request: a role, a plan or the login may have been taken away meanwhile."""
+        session = type(self.scope["session"]._wrapped)(self.scope["session"].session_key)
+        user = get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]  # all of a request that it reads
+        if not user.is_authenticated:
+            raise LoggedOut
+        self.membership = get_membership(user, self.scope["url_route"]["kwargs"]["workspace"])
+
+    async def _send(self, frame: Frame) -> None:
+        """To a client that has gone there is nothing to say; ``disconnect`` follows and cleans up."""
+        with contextlib.suppress(OSError):
+            await self._send_frame({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
+
+
+def _act(membership: Membership, request: frames.Act) -> tuple[Accepted, Frame, Frame]:
+    """What was written, and the frames that tell of it and of the tokens left."""
+    key = request.key
+    match request:
+        case frames.Send(text=text, conversation=conversation, parent=parent):
+            model, where = request.model or "", {"conversation_id": conversation, "parent_id": parent}
+            accepted = asking.send_message(membership=membership, key=key, text=text, model=model, **where)
+        case frames.Regenerate(message=message):
+            model = request.model or ""
+            accepted = asking.regenerate_answer(membership=membership, key=key, message_id=message, model=model)
+        case frames.Continue(message=message):
+            accepted = asking.continue_answer(membership=membership, key=key, message_id=message)
+    return accepted, _accepted_json(membership, accepted), _usage(membership)
+
+
+def _accepted_json(membership: Membership, accepted: Accepted) -> Frame:
+    conversation = conversation_json(accepted.conversation, membership.tenant)
+    if accepted.user_message and accepted.tree:
+        turn = new_turn_json(accepted.user_message, accepted.answer, accepted.generation, accepted.tree)
+    else:
+        messages = [message for message in (accepted.user_message, accepted.answer) if message]
+        turn = turn_json(messages, membership.user_id)
+    as_json = {item["role"]: item for item in turn}
+    return {
+        "conversation": {**conversation, "new": accepted.new_conversation},
+        "user_message": as_json.get(Message.Role.USER),
+        "answer": as_json[Message.Role.ASSISTANT],
+        "generation": str(accepted.generation.pk),
+    }
+
+
+def _stop(membership: Membership, message: UUID) -> None:
+    asking.stop_answer(membership=membership, message_id=message)
+
+
+def _usage(membership: Membership) -> Frame:
+    return read_usage(membership.tenant).as_json()
+
+
+def _group(conversation: UUID) -> str:
+    return f"conversation.{conversation}"

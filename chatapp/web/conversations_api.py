@@ -1,0 +1,129 @@
+"""Conversations over REST: list, search, read, rename, switch branch, delete and bring back."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import Membership
+from chatapp.chat.asking import stop_answer
+from chatapp.chat.models import Conversation, Message
+from chatapp.chat.permissions import get_conversation, get_message
+from chatapp.common.errors import BadRequest
+from chatapp.queue.hints import send_hint
+
+from .payloads import conversation_json, thread_json
+
+PAGE = 50
+
+
+class ConversationChange(serializers.Serializer[Any]):
+    """A new title, or the message whose branch to show."""
+
+    title = serializers.CharField(max_length=200, required=False)
+    leaf = serializers.UUIDField(required=False)
+
+
+class ConversationView(APIView):
+    """Base of the views below: the person's place in the workspace of the address."""
+
+    def membership(self) -> Membership:
+        membership: Membership = self.request._request.membership  # type: ignore[attr-defined]
+        return membership
+
+    def read(self, conversation: Conversation) -> Response:
+        data = conversation_json(conversation, self.membership().tenant)
+        return Response({**data, "messages": thread_json(conversation)})
+
+
+class ConversationList(ConversationView):
+    @extend_schema(
+        operation_id="conversations_list",
+        parameters=[OpenApiParameter("q", str), OpenApiParameter("before", str)],
+        responses={200: dict},
+    )
+    def get(self, request: Request) -> Response:
+        """Newest first, 50 at a time; ``q`` searches titles and messages."""
+        rows = Conversation.objects.of(request.user)
+        if words := request.query_params.get("q", "").strip():
+            rows = rows.matching(words)
+        if before := request.query_params.get("before"):
+            rows = rows.filter(updated_at__lt=_time(before))
+        page = list(rows[: PAGE + 1])
+        tenant = self.membership().tenant
+        results = [conversation_json(row, tenant) for row in page[:PAGE]]
+        return Response({"results": results, "next": _next(request, results) if len(page) > PAGE else None})
+
+
+class ConversationDetail(ConversationView):
+    @extend_schema(responses={200: dict})
+    def get(self, request: Request, conversation_id: UUID) -> Response:
+        return self.read(get_conversation(self.membership(), conversation_id))
+
+    @extend_schema(request=ConversationChange, responses={200: dict})
+    def patch(self, request: Request, conversation_id: UUID) -> Response:
+        conversation = get_conversation(self.membership(), conversation_id)
+        change = ConversationChange(data=request.data)
+        change.is_valid(raise_exception=True)
+        if "title" in change.validated_data:
+            conversation.rename(change.validated_data["title"], by_hand=True)
+            _hint(conversation, "conversation.titled", title=conversation.title)
+        if "leaf" in change.validated_data:
+            _show_branch(self.membership(), conversation, change.validated_data["leaf"])
+        return self.read(conversation)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, conversation_id: UUID) -> Response:
+        """Out of sight at once; ``restore`` brings it back. An answer still being written is stopped."""
+        conversation = get_conversation(self.membership(), conversation_id)
+        for message in conversation.messages.filter(state__in=Message.LIVE):
+            stop_answer(membership=self.membership(), message_id=message.pk)
+        conversation.set_deleted(timezone.now())
+        _hint(conversation, "conversation.removed")
+        return Response(status=204)
+
+
+class ConversationRestore(ConversationView):
+    @extend_schema(request=None, responses={200: dict})
+    def post(self, request: Request, conversation_id: UUID) -> Response:
+        conversation = get_conversation(self.membership(), conversation_id, deleted=True)
+        conversation.set_deleted(None)
+        return self.read(conversation)
+
+
+def _show_branch(membership: Membership, conversation: Conversation, message_id: UUID) -> None:
+    """Show the branch through a message, down to its newest descendant."""
+    message = get_message(membership, message_id)
+    if message.conversation_id != conversation.pk:
+        raise BadRequest("That message is not in this conversation.")
+    children = {row.parent_id: row for row in conversation.messages.all()}  # the newest child of each
+    while message.pk in children:
+        message = children[message.pk]
+    conversation.leaf = message
+    conversation.save(update_fields=["leaf"])
+
+
+def _hint(conversation: Conversation, kind: str, **fields: str) -> None:
+    event = {"type": kind, "conversation": str(conversation.pk), **fields}
+    send_hint(f"conversation.{conversation.pk}", event)
+
+
+def _next(request: Request, results: list[dict[str, Any]]) -> str:
+    query = request.query_params.copy()
+    query["before"] = results[-1]["updated"]
+    return f"{request.path}?{query.urlencode()}"
+
+
+def _time(raw: str) -> Any:
+    parsed = parse_datetime(raw.replace(" ", "+"))
+    if parsed is None:
+        raise BadRequest("before is not valid: expected an ISO 8601 time.")
+    return parsed

@@ -1,0 +1,65 @@
+"""REST framework's edge: one JSON shape for every error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from chatapp.common.errors import BadRequest, ChatappError, Forbidden, NotFound, RateLimited
+
+
+class Unauthenticated(ChatappError):
+    code = "not_authenticated"
+    status = 401
+    message = "Please log in first."
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """Any expected exception as ``{"error": {...}}``; ``None`` lets an unexpected one be a 500."""
+    error = _as_chatapp_error(exc)
+    if error is None:
+        return None
+    set_rollback()
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Session"
+    return Response({"error": error.as_json()}, status=error.status, headers=headers)
+
+
+def _as_chatapp_error(exc: Exception) -> ChatappError | None:
+    if isinstance(exc, ChatappError):
+        return exc
+    if isinstance(exc, Http404 | exceptions.NotFound):
+        return NotFound()
+    if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        return Unauthenticated()
+    if isinstance(exc, PermissionDenied | exceptions.PermissionDenied):
+        return Forbidden(str(getattr(exc, "detail", "")))
+    if isinstance(exc, exceptions.ValidationError):
+        return BadRequest(fields=_fields(exc.detail))
+    if isinstance(exc, exceptions.Throttled):
+        return RateLimited(retry_after=int(getattr(exc, "wait", None) or 1))
+    return _other_api_error(exc)
+
+
+def _other_api_error(exc: Exception) -> ChatappError | None:
+    if not isinstance(exc, exceptions.APIException):
+        return None
+    error = BadRequest(str(exc.detail))
+    error.status = exc.status_code
+    return error
+
+
+def _fields(detail: Any) -> dict[str, list[str]]:
+    if not isinstance(detail, dict):
+        return {"non_field_errors": [str(item) for item in detail]}
+    return {name: [str(item) for item in _listed(problems)] for name, problems in detail.items()}
+
+
+def _listed(problems: Any) -> list[Any]:
+    return problems if isinstance(problems, list) else [problems]

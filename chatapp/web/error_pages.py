@@ -1,0 +1,43 @@
+"""What an address answers with when nothing else did: a page for people, JSON for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from chatapp.common.errors import ChatappError
+from chatapp.common.json import error_response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 400, "bad_request")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 403, "forbidden")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 404, "not_found")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return _error(request, 500, "server_error")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return render(request, "403_csrf.html", status=403)
+
+
+def _error(request: HttpRequest, status: int, code: str) -> HttpResponse:
+    """A page for people, JSON for programs."""
+    if request.path.startswith(("/api/", "/v1/")):
+        messages = {sub.code: sub.message for sub in _errors(ChatappError)}
+        return error_response(status, code, messages.get(code, ChatappError.message))
+    return render(request, f"{status}.html", status=status)
+
+
+def _errors(cls: type[ChatappError]) -> list[type[Any]]:
+    return [cls, *(deeper for sub in cls.__subclasses__() for deeper in _errors(sub))]

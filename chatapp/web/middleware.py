@@ -1,0 +1,63 @@
+"""The request's door to a tenant: ``/w/<slug>/…`` and ``/api/v1/w/<slug>/…`` set the scope, or nothing does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
+
+from accounts.permissions import get_membership
+from accounts.scoping import enter_scope
+from chatapp.common.errors import ChatappError
+from chatapp.common.json import error_response
+
+
+class TenantScopeMiddleware:
+    """Sets ``request.membership`` and the tenant scope for views whose address names a workspace.
+
+    A stranger gets 404, someone not logged in is sent to log in (401 from the API). Platform staff
+    in the admin see every tenant. After the response there is no scope again.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        enter_scope(None)
+        request.membership = None  # type: ignore[attr-defined]
+        try:
+            return self.get_response(request)
+        finally:
+            enter_scope(None)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        if request.path.startswith("/admin/") and request.user.is_staff:
+            enter_scope("all")
+        if "workspace" not in kwargs:
+            return None
+        return self._enter_workspace(request, kwargs.pop("workspace"))
+
+    def _enter_workspace(self, request: HttpRequest, slug: str) -> HttpResponseBase | None:
+        api = request.path.startswith("/api/")
+        if not request.user.is_authenticated:
+            return (
+                error_response(401, "not_authenticated", "Please log in first.")
+                if api
+                else redirect_to_login(request.get_full_path())
+            )
+        try:
+            membership = get_membership(request.user, slug)
+        except ChatappError as error:
+            return (
+                error_response(error.status, error.code, error.message)
+                if api
+                else render(request, "404.html", status=404)
+            )
+        request.membership = membership  # type: ignore[attr-defined]
+        enter_scope(membership.tenant_id)
+        return None

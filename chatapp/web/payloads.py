@@ -1,0 +1,94 @@
+"""Rows as the JSON of docs/protocol.md, the same in the page, over the socket and in REST."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, prefetch_related_objects
+
+from accounts.models import Tenant
+from chatapp.chat.models import Conversation, Generation, Message, branch
+from feedback.models import Rating
+
+
+def conversation_json(conversation: Conversation, tenant: Tenant) -> dict[str, Any]:
+    return {
+        "id": str(conversation.pk),
+        "title": conversation.title,
+        "url": conversation.get_absolute_url(tenant),
+        "leaf": str(conversation.leaf_id) if conversation.leaf_id else None,
+        "updated": conversation.updated_at.isoformat(),
+    }
+
+
+def thread_json(conversation: Conversation) -> list[dict[str, Any]]:
+    """The shown branch. Three queries however long it is: messages, their generations, their ratings."""
+    messages = list(conversation.messages.prefetch_related("generations").order_by("created_at", "id"))
+    return messages_json(branch(messages, conversation.leaf_id), messages, conversation.user_id)
+
+
+def turn_json(messages: Sequence[Message], reader: UUID) -> list[dict[str, Any]]:
+    """Some messages of one conversation, whatever its length: three queries, none of which reads the rest's text."""
+    prefetch_related_objects(list(messages), "generations")
+    parents = {message.parent_id for message in messages}
+    beside = Q(parent__in=parents - {None}) | (Q(parent=None) if None in parents else Q())
+    tree = Message.objects.filter(beside, conversation=messages[0].conversation_id).only("parent_id", "role")
+    return messages_json(messages, tree.order_by("created_at", "id"), reader)
+
+
+def new_turn_json(
+    question: Message, answer: Message, generation: Generation, tree: Iterable[Message]
+) -> list[dict[str, Any]]:
+    """A turn that was just written, without a query: nobody has rated it yet."""
+    siblings = _siblings(tree)
+    return [
+        _message_json(question, siblings, None, None),
+        _message_json(answer, siblings, str(generation.pk), None),
+    ]
+
+
+def messages_json(shown: Sequence[Message], tree: Iterable[Message], reader: UUID) -> list[dict[str, Any]]:
+    """``shown`` as JSON. ``tree`` is all of the conversation: it tells which siblings each has."""
+    siblings, ratings = _siblings(tree), Rating.objects.of(reader, shown)
+    rows = [_message_json(message, siblings, _latest_generation(message), ratings.get(message.pk)) for message in shown]
+    for row in rows[:-1]:
+        row["can_continue"] = False  # the conversation has gone on from it as it is
+    return rows
+
+
+def _siblings(tree: Iterable[Message]) -> dict[tuple[UUID | None, str], list[str]]:
+    """Ids by parent and role, in the order of ``tree``."""
+    siblings: dict[tuple[UUID | None, str], list[str]] = defaultdict(list)
+    for message in tree:
+        siblings[message.parent_id, message.role].append(str(message.pk))
+    return siblings
+
+
+def _message_json(
+    message: Message,
+    siblings: dict[tuple[UUID | None, str], list[str]],
+    generation: str | None,
+    rating: Rating | None,
+) -> dict[str, Any]:
+    return {
+        "id": str(message.pk),
+        "role": message.role,
+        "state": message.state,
+        "text": message.text,
+        "parent": str(message.parent_id) if message.parent_id else None,
+        "created": message.created_at.isoformat(),
+        "generation": generation,
+        "model": message.model,
+        "siblings": siblings[message.parent_id, message.role],
+        "rating": rating.as_json() if rating else None,
+        "can_continue": message.can_continue,
+        "error": {"code": message.error_code, "message": message.error_message} if message.error_code else None,
+    }
+
+
+def _latest_generation(message: Message) -> str | None:
+    answers = [generation for generation in message.generations.all() if generation.kind == "answer"]
+    return str(max(answers, key=lambda generation: generation.created_at).pk) if answers else None

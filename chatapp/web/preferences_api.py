@@ -1,0 +1,45 @@
+"""A person's preferences over REST; the settings pages save through here as one types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import Preferences, User
+
+
+class PreferencesSerializer(serializers.ModelSerializer[Preferences]):
+    class Meta:
+        model = Preferences
+        fields = ("display_name", "theme", "default_model", "about", "style")
+
+
+class PreferencesView(APIView):
+    @extend_schema(responses=PreferencesSerializer)
+    def get(self, request: Request) -> Response:
+        return Response(PreferencesSerializer(_preferences(request)).data)
+
+    @extend_schema(request=PreferencesSerializer, responses=PreferencesSerializer)
+    def patch(self, request: Request) -> Response:
+        """Change any of the fields; the others stay."""
+        change = PreferencesSerializer(_preferences(request), data=_without_nul(request.data), partial=True)
+        change.is_valid(raise_exception=True)
+        change.save()
+        return Response(change.data)
+
+
+def _preferences(request: Request) -> Preferences:
+    user: User = request.user  # type: ignore[assignment]  # the permission class lets nobody else in
+    return user.preferences
+
+
+def _without_nul(data: Any) -> Any:
+    """PostgreSQL cannot store U+0000, and nobody means it."""
+    if not isinstance(data, dict):
+        return data
+    return {name: value.replace("\x00", "") if isinstance(value, str) else value for name, value in data.items()}

@@ -1,0 +1,10 @@
+from django.urls import path
+
+from . import settings_views as views
+
+app_name = "settings"
+urlpatterns = [
+    path("", views.general, name="general"),
+    path("personalization/", views.personalization, name="personalization"),
+    path("usage/", views.usage, name="usage"),
+]

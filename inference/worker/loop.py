@@ -1,0 +1,272 @@
+"""A worker: claims jobs from the transport, has a writer write them, publishes what is written.
+
+One thread owns the writer: it takes claims and cancels from the link, lets the writer advance, and leaves
+what was written with the link, which talks to the transport meanwhile. So a cancelled answer is out of
+the batch before the next step, and the GPU never waits for a network.
+
+``python -m inference.worker --help`` says how to start one; ``serve`` starts one with ``--socket``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+from ..errors import InferenceError, InvalidSampling, ModelError, PromptTooLong, TransportUnavailable
+from ..messages import Claim, Ended, WorkerReport
+from ..transport import Transport
+from ..writers.base import LoadWriter, Writer, Written
+from .job_in_hand import JobInHand
+from .link import Link
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 1.0
+FLUSH_SECONDS = 0.025  # tokens of one window travel together
+IDLE_SECONDS = 0.5  # longest wait for a job before the next heartbeat
+REPORT_SECONDS = 0.5
+
+DRAIN = 64  # jobs that a worker without a writer ends at once
+GONE = "The model is not running. Your message is kept; try again when it is back."
+
+
+class Worker:
+    """``run`` loads the writer and serves until ``stop``. Everything happens in the thread of ``run``.
+
+    ``load`` is called with a progress callback (share, what is done). ``model`` is the name that jobs
+    ask for, ``demo`` whether people are to be told that this is the bundled demo. Answers under way when it
+    is stopped have ``grace`` seconds to end; what is not written then is handed back to the line. The last ``spare``
+    of the writer's slots are for tenants that have little under way. A worker that
+    has no writer ends; one that is ``alone`` on its machine stays, and if none of the others there has one, it ends
+    what waits, and says why.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        load: LoadWriter,
+        *,
+        name: str,
+        model: str,
+        demo: bool = False,
+        grace: float = 0.0,
+        spare: int = 0,
+        alone: bool = True,
+    ) -> None:
+        self._transport, self._load, self._name = transport, load, name
+        self._grace, self._spare, self._alone = grace, spare, alone
+        self._report = WorkerReport(name, "starting", model=model, demo=demo, at=time.time())
+        self._running: dict[str, JobInHand] = {}
+        self._stopping = threading.Event()
+        self._ends = 0.0  # once stopping: when what is not written is handed back
+        self._link = Link(transport, name, spare)
+        self._flushed = self._reported = 0.0
+        self._writer: Writer | None = None
+
+    @property
+    def report(self) -> WorkerReport:
+        return self._report
+
+    @property
+    def loaded(self) -> bool:
+        return self._writer is not None
+
+    def stop(self) -> None:
+        """Claim nothing more, and end ``run`` once all is written or the grace is over; called again, at once."""
+        self._ends = time.monotonic() + (0.0 if self._stopping.is_set() else self._grace)
+        self._reported = 0.0  # say so with the next turn
+        self._stopping.set()
+
+    def run(self) -> bool:
+        """True when it ended because it was stopped, False when there is no writer to go on with."""
+        self._link.start()
+        try:
+            writer = self._load_writer()
+            while not self._is_over():
+                self._turn(writer)
+        except Exception as error:  # no model, a fault of ours, no memory: say so rather than leave people waiting
+            self._fail_all(error)
+        finally:
+            self._link.publish({generation: job.take_events() for generation, job in self._running.items()})
+            self._link.close(self._running)
+            if self._writer is not None:
+                self._writer.close()
+        return self._report.state != "failed" or self._stopping.is_set()
+
+    def _is_over(self) -> bool:
+        return self._stopping.is_set() and (not self._running or time.monotonic() >= self._ends)
+
+    def _turn(self, writer: Writer) -> None:
+        """One round of the loop."""
+        self._exchange(writer)
+        if writer.busy:
+            window = FLUSH_SECONDS - (time.monotonic() - self._flushed)
+            for written in writer.advance(max(0.0, window)):
+                self._take(written)
+        self._flush()
+
+    # Loading
+
+    def _load_writer(self) -> Writer:
+        """Load, with a heartbeat: a large model can be silent for longer than a worker may be."""
+        loaded = threading.Event()
+        threading.Thread(target=self._keep_telling, args=(loaded,), name="heartbeat", daemon=True).start()
+        try:
+            writer = self._load(self._tell_loading)
+        finally:
+            loaded.set()
+        self._writer = writer
+        self._report = replace(self._report, **_describe(writer), progress=1.0)
+        self._tell(self._report.state)
+        return writer
+
+    def _keep_telling(self, loaded: threading.Event) -> None:
+        while not loaded.wait(HEARTBEAT_SECONDS):
+            self._tell(self._report.state)
+
+    def _tell_loading(self, share: float, detail: str) -> None:
+        state = "downloading" if detail.startswith(("Looking up", "Downloading")) else "loading"
+        self._tell(state, progress=share, detail=detail)
+
+    def _fail_all(self, error: Exception) -> None:
+        """There is no writer: say why and end what it held; alone, also what waits, until someone stops it."""
+        if not isinstance(error, ModelError):  # of those the report says all there is to say
+            logger.error("the engine has failed", exc_info=error)
+        detail = str(error) or type(error).__name__
+        for generation in list(self._running):
+            self._end(generation, Ended(0, "failed", error_code="engine_error", error_message=GONE))
+        self._tell("failed", detail=detail)
+        while self._alone and not self._stopping.is_set():
+            self._tell("failed", detail=detail)
+            self._link.beat(DRAIN + self._spare if self._is_last() else 0, 0, busy=False)
+            for claim in self._link.take(IDLE_SECONDS)[0]:
+                self._hold(claim)
+                self._end(claim.job.id, Ended(0, "failed", error_code="no_worker", error_message=GONE))
+
+    def _is_last(self) -> bool:
+        """Whether no worker is left that could write what waits."""
+        try:
+            workers = self._transport.stats().workers
+        except TransportUnavailable:
+            return False
+        return all(worker.worker == self._name or worker.state == "failed" for worker in workers)
+
+    def _tell(self, state: Any, **changes: Any) -> None:
+        self._report = replace(self._report, state=state, at=time.time(), **changes)
+        with contextlib.suppress(TransportUnavailable):  # whoever would hear it is not there
+            self._transport.renew(self._name, self._report)
+
+    # One turn
+
+    def _exchange(self, writer: Writer) -> None:
+        """Stop what was cancelled or lost, begin what was claimed; wait for a job when there is none."""
+        stopping = self._stopping.is_set()
+        slots, kv_tokens = (0, 0) if stopping else (writer.free_slots, writer.free_kv_tokens)
+        self._link.beat(slots, kv_tokens, busy=bool(self._running), report=self._next_report(writer))
+        claims, renewal = self._link.take(0.0 if self._running or stopping else IDLE_SECONDS)
+        for generation in renewal.lost & self._running.keys():
+            writer.stop(generation)
+            del self._running[generation]
+        for generation in renewal.cancelled & self._running.keys():
+            if (written := writer.stop(generation)) is not None:
+                self._take(written)
+        if stopping:
+            self._link.hand_back(claim.job.id for claim in claims)
+            return
+        for claim in claims:
+            self._begin(writer, claim)
+
+    def _next_report(self, writer: Writer) -> WorkerReport | None:
+        """The heartbeat's content, now and then."""
+        if time.monotonic() - self._reported < REPORT_SECONDS:
+            return None
+        self._reported = time.monotonic()
+        self._report = replace(
+            self._report,
+            **_describe(writer) | ({"state": "draining"} if self._stopping.is_set() else {}),
+            free_slots=max(0, writer.free_slots - self._spare),
+            free_kv_tokens=writer.free_kv_tokens,
+            counters=writer.counters(),
+            at=time.time(),
+        )
+        return self._report
+
+    def _hold(self, claim: Claim) -> JobInHand:
+        tokens = max(claim.tokens, len(claim.token_ids))
+        running = JobInHand(claim, claim.next_seq, time.time(), tokens=tokens)
+        self._running[claim.job.id] = running
+        return running
+
+    def _begin(self, writer: Writer, claim: Claim) -> None:
+        self._hold(claim)
+        try:
+            writer.begin(claim)
+        except PromptTooLong as error:
+            self._end_without_room(claim, error)
+        except InvalidSampling as error:
+            self._fail(claim, error.code, str(error), error.param)
+        except InferenceError as error:
+            self._fail(claim, error.code, str(error))
+        except Exception:
+            logger.exception("job %s could not be started", claim.job.id)
+            self._fail(claim, "engine_error", "The model could not start on this message.")
+
+    def _end_without_room(self, claim: Claim, error: PromptTooLong) -> None:
+        """What a worker with a longer context has begun is complete, as far as it can be here."""
+        if tokens := self._running[claim.job.id].tokens:
+            self._end(claim.job.id, Ended(0, "length", tokens))
+        else:
+            self._fail(claim, error.code, f"Too long for this model. {error} Shorten it and send it again.")
+
+    def _fail(self, claim: Claim, code: str, message: str, param: str = "") -> None:
+        tokens = self._running[claim.job.id].tokens
+        self._end(claim.job.id, Ended(0, "failed", tokens, error_code=code, error_message=message, error_param=param))
+
+    def _take(self, written: Written) -> None:
+        running = self._running[written.generation]
+        if started := written.started:
+            seq, model = running.take_seq(), self._report.model
+            running.ready.append(replace(started, seq=seq, worker=self._name, model=model, at=running.started))
+        running.token_ids.extend(written.token_ids)
+        running.without_ids += written.without_ids
+        running.choices.extend(written.choices)
+        if written.text:
+            # PostgreSQL cannot store U+0000; left out here, it is out of the log and the database alike.
+            running.text.append(written.text.replace("\x00", ""))
+        if written.ended:
+            self._end(written.generation, written.ended)
+        elif written.returned:
+            self._link.publish({written.generation: self._running.pop(written.generation).take_events()})
+            self._link.hand_back([written.generation])
+
+    def _end(self, generation: str, ended: Ended) -> None:
+        """The last event of a job; it is published at once, and the job forgotten."""
+        running = self._running.pop(generation)
+        events = running.take_events()
+        events.append(replace(ended, seq=running.take_seq(), at=time.time()))
+        self._link.publish({generation: events})
+
+    def _flush(self) -> None:
+        """Publish the window's events of every job, once the window is over."""
+        now = time.monotonic()
+        if now - self._flushed < FLUSH_SECONDS:
+            return
+        taken = ((generation, job.take_events()) for generation, job in self._running.items())
+        if window := {generation: events for generation, events in taken if events}:
+            self._flushed = now
+            self._link.publish(window)
+
+
+def _describe(writer: Writer) -> dict[str, Any]:
+    """What a heartbeat says of the writer itself."""
+    trouble = writer.trouble
+    return {
+        "state": "failed" if trouble else "ready",
+        "detail": trouble,
+        "model_revision": writer.revision,
+        "context_length": writer.context_length,
+    }

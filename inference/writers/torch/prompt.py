@@ -1,0 +1,69 @@
+"""A job's prompt in tokens: as many of the newest turns as fit, and how far it is the operator's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import takewhile
+
+from ...engine import LLMEngine
+from ...errors import PromptTooLong
+from ...messages import ChatMessage, Job
+from ..truncation import BYTES_A_TOKEN, droppable, prompt_room, system_messages, without_oldest
+
+
+def fit_prompt(engine: LLMEngine, job: Job) -> tuple[list[int], int]:
+    """The prompt's tokens, without as many of the oldest turns as do not fit; and how many those were.
+
+    The system message and the newest turn stay, without ``job.trim`` all of them. Raises ``PromptTooLong`` when
+    what stays is too long.
+    """
+    messages = list(job.messages)
+    room = prompt_room(engine.context_length, job.max_prompt_tokens, job.sampling.max_tokens)
+    dropped = _surplus(engine, messages, room - _length(engine, job.resume_text))
+    if dropped and not job.trim:
+        raise PromptTooLong(f"It has more than the {room:,} tokens that fit.")
+    while True:
+        prompt = _render(engine, without_oldest(messages, dropped), job.resume_text)
+        if len(prompt) <= room or not job.trim or dropped + 2 > droppable(messages):
+            break
+        dropped += 2  # the template's own tokens made it longer than the sum of its messages
+    if len(prompt) > room:
+        raise PromptTooLong(f"It has {len(prompt):,} tokens; {room:,} fit.")
+    return prompt, dropped
+
+
+def shared_tokens(engine: LLMEngine, job: Job, prompt: Sequence[int]) -> int:
+    """How many tokens at the beginning of ``prompt`` are the operator's own, whoever the tenant is.
+
+    Compared with the operator's words rendered by themselves, so that nothing of a tenant's can be among them.
+    """
+    words = job.messages[0].content[: job.operator_characters]
+    shared = engine.shared_prefix(words) if words else []
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(prompt, shared, strict=False)))
+
+
+def _surplus(engine: LLMEngine, messages: Sequence[ChatMessage], room: int) -> int:
+    """How many of the oldest turns, an even number, to leave out for the rest to fit. Counts each once.
+
+    Stops as soon as the room is full: a very long conversation is not tokenised only to be dropped.
+    """
+    system = system_messages(messages)
+    kept, budget = 0, float(room)
+    for message in [*messages[:system], *reversed(messages[system:])]:
+        size = len(message.content.encode())
+        budget -= _length(engine, message.content) if size < BYTES_A_TOKEN * room else math.inf
+        if budget < 0:
+            break
+        kept += 1
+    surplus = len(messages) - kept
+    return min(surplus + surplus % 2, droppable(messages))
+
+
+def _length(engine: LLMEngine, text: str) -> int:
+    return len(engine.tokenizer.encode(text, add_special_tokens=False)) if text else 0
+
+
+def _render(engine: LLMEngine, messages: Sequence[ChatMessage], resume_text: str) -> list[int]:
+    chat = [{"role": message.role, "content": message.content} for message in messages]
+    return list(engine.render_chat(chat, resume_text))

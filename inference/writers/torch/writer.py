@@ -1,0 +1,233 @@
+"""The torch engine of this process, as the worker needs it."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from ...engine import LLMEngine, SamplingParams, StructuredOutputsParams
+from ...engine.outputs import StepOutput
+from ...errors import EngineError, InvalidSampling, OutOfMemory
+from ...messages import Choice, Claim, Ended, EndReason, Job, Sampling, Started
+from ..base import Written, seed_of
+from .logprobs import Speller
+from .prompt import fit_prompt, shared_tokens
+
+logger = logging.getLogger(__name__)
+
+WARM_UP = "Hello"
+LINE_END = "\n"
+SAME = (  # settings that jobs and the engine call alike
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "stop",
+    "stop_token_ids",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logprobs",
+)
+UNUSUAL = ("min_tokens", "presence_penalty", "frequency_penalty", "repetition_penalty")  # recorded where set
+PLAIN = SamplingParams()
+FAILURES = {
+    EngineError.code: "The model failed while writing this answer. What it wrote is kept.",
+    OutOfMemory.code: "There was not enough memory to go on with this answer. What was written is kept.",
+}
+
+
+class TorchWriter:
+    """See ``base.Writer``."""
+
+    trouble = ""
+
+    def __init__(self, engine: LLMEngine) -> None:
+        self._engine = engine
+        self._last: dict[str, StepOutput] = {}
+        self._begun: list[Written] = []
+        self._resumed: dict[str, tuple[int, int]] = {}  # of each answer, tokens resumed by id, and by text alone
+        self._speller = Speller(engine.tokenizer)
+
+    def warm_up(self) -> None:
+        """Two tokens for nobody, so that no person waits for what the first step of each kind sets up."""
+        prompt = self._engine.render_chat([{"role": "user", "content": WARM_UP}], "")
+        self._engine.add_request("warm-up", prompt, self._engine.sampling_params(max_tokens=2, ignore_eos=True))
+        while self._engine.has_unfinished:
+            self._engine.step()
+
+    @property
+    def revision(self) -> str:
+        return self._engine.revision
+
+    @property
+    def context_length(self) -> int:
+        return self._engine.context_length
+
+    @property
+    def free_slots(self) -> int:
+        return self._engine.free_slots
+
+    @property
+    def free_kv_tokens(self) -> int:
+        return self._engine.free_kv_tokens
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._begun) or self._engine.has_unfinished
+
+    def begin(self, claim: Claim) -> None:
+        job, token_ids, before = self._resume(claim)
+        prompt, dropped = fit_prompt(self._engine, job)
+        params = self._params(claim, len(prompt), before)
+        self._engine.add_request(
+            job.id,
+            prompt,
+            params,
+            tenant=job.tenant,
+            band=job.band,
+            counter=claim.counter,
+            shared_prefix_tokens=shared_tokens(self._engine, job, prompt),
+            resume_token_ids=token_ids,
+        )
+        self._resumed[job.id] = (len(token_ids), before)
+        self._begun.append(Written(job.id, started=self._started(params, len(prompt), dropped)))
+
+    def advance(self, window: float) -> Sequence[Written]:
+        begun, self._begun = self._begun, []
+        return [*begun, *map(self._take, self._engine.step())]
+
+    def stop(self, generation: str) -> Written | None:
+        if generation not in self._resumed:
+            return None
+        self._engine.abort(generation)
+        started = next((written.started for written in self._begun if written.generation == generation), None)
+        self._begun = [written for written in self._begun if written.generation != generation]
+        ended = self._ended(generation, self._last.get(generation), "cancelled")
+        return Written(generation, started=started, ended=ended)
+
+    def counters(self) -> dict[str, float]:
+        return self._engine.counters() | {"memory_bytes": _memory()}
+
+    def close(self) -> None:
+        """The process ends: the memory goes with it."""
+
+    def _resume(self, claim: Claim) -> tuple[Job, Sequence[int], int]:
+        """The job, its tokens so far, and how many more there are of which only the text is known.
+
+        That text is part of the prompt then; but what the next token depends on (``Sampling.remembers``) is told in
+        tokens, and this engine's own for the text are as good as those of the engine that wrote it.
+        """
+        job, unknown = claim.job, claim.tokens - len(claim.token_ids)
+        if unknown <= 0:
+            return job, claim.token_ids, 0
+        if job.sampling.remembers:
+            token_ids = self._encode(claim.text)
+            return job, token_ids, claim.tokens - len(token_ids)
+        return replace(job, resume_text=job.resume_text + claim.text), (), claim.tokens
+
+    def _encode(self, text: str) -> list[int]:
+        """Tokens of ``text`` and nothing else. Some tokenizers put a space before what they take for a beginning, so
+        it is encoded after a line's end, unless the two then share a token.
+        """
+
+        def encode(text: str) -> list[int]:
+            ids: list[int] = self._engine.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+            return ids
+
+        before, both = encode(LINE_END), encode(LINE_END + text)
+        return both[len(before) :] if both[: len(before)] == before else encode(text)
+
+    def _params(self, claim: Claim, prompt_tokens: int, before: int) -> SamplingParams:
+        """The job's choices over the model's own; the same seed whoever goes on with the job."""
+        wanted = claim.job.sampling
+        self._check_tokens(wanted)
+        space = self._engine.context_length - prompt_tokens
+        max_tokens = max(1, min(wanted.max_tokens - before, space))
+        return self._engine.sampling_params(
+            max_tokens=max_tokens,
+            min_tokens=min(max_tokens, max(0, wanted.min_tokens - before)),
+            seed=seed_of(claim.job.id) if wanted.seed is None else wanted.seed,
+            logit_bias=dict(wanted.logit_bias),
+            structured_outputs=StructuredOutputsParams(json=wanted.json_schema) if wanted.json_schema else None,
+            **{name: getattr(wanted, name) for name in SAME},
+        )
+
+    def _check_tokens(self, wanted: Sampling) -> None:
+        """Only who has the vocabulary can tell which numbers are tokens."""
+        size = self._engine.runner.vocab_size
+        named = {"stop_token_ids": wanted.stop_token_ids, "logit_bias": [token_id for token_id, _ in wanted.logit_bias]}
+        for name, token_ids in named.items():
+            if any(token_id >= size for token_id in token_ids):
+                raise InvalidSampling(f"This model's tokens are numbered from 0 to {size - 1:,}.", name)
+
+    def _started(self, params: SamplingParams, prompt_tokens: int, dropped: int) -> Started:
+        return Started(
+            0,
+            worker="",
+            model="",
+            model_revision=self._engine.revision,
+            prompt_tokens=prompt_tokens,
+            dropped_messages=dropped,
+            seed=params.seed or 0,
+            sampling={
+                "temperature": params.temperature,
+                "top_p": params.top_p,
+                "top_k": params.top_k,
+                "min_p": params.min_p,
+                "max_tokens": params.max_tokens,
+            }
+            | {name: value for name in UNUSUAL if (value := getattr(params, name)) != getattr(PLAIN, name)},
+        )
+
+    def _take(self, output: StepOutput) -> Written:
+        generation, ended = output.request_id, None
+        if output.finish_reason == "error":
+            logger.error("job %s failed: %s", generation, output.error)
+            ended = self._ended(generation, output, "failed")
+        elif output.finish_reason is not None:
+            ended = self._ended(generation, output, output.finish_reason)
+        else:
+            self._last[generation] = output
+        choices = self._choices(output) if output.logprobs else ()
+        return Written(generation, text=output.text, token_ids=output.token_ids, choices=choices, ended=ended)
+
+    def _choices(self, output: StepOutput) -> tuple[Choice, ...]:
+        """None for a token that ends the answer, and is no part of its text."""
+        if output.finish_reason == "stop" and not isinstance(output.stop_reason, str):
+            ends = self._engine.eos_token_ids | {output.stop_reason}
+            if output.token_ids[-1] in ends:
+                return ()
+        pairs = zip(output.token_ids, output.logprobs, strict=True)
+        return tuple(self._speller.choice(token_id, logprobs) for token_id, logprobs in pairs)
+
+    def _ended(self, generation: str, output: StepOutput | None, reason: EndReason) -> Ended:
+        """The end of an answer, which is forgotten. ``output``: its last, if it had any."""
+        by_id, by_text = self._resumed.pop(generation)
+        self._last.pop(generation, None)
+        if output is None:
+            return Ended(0, reason, by_id + by_text)
+        return Ended(
+            0,
+            reason,
+            output_tokens=output.output_tokens + by_text,
+            cached_tokens=output.cached_tokens,
+            error_code=output.error_code,
+            error_message=FAILURES.get(output.error_code, ""),
+            prefill_seconds=output.prefill_seconds,
+            decode_seconds=output.decode_seconds,
+        )
+
+
+def _memory() -> int:
+    """Bytes: in use on the device where there is one, else the most this process has had."""
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        return int(total - free)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,158 @@
+"""Titles by the model: asked for by a task, filed by whoever sees that they are written."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from accounts.models import UsageDay
+from accounts.scoping import all_tenants, tenant_scope
+from chatapp.chat import tasks, titles
+from chatapp.chat.asking import send_message
+from chatapp.chat.jobs import rebuild_job
+from chatapp.chat.models import Conversation, Generation
+from chatapp.chat.sweeping import sweep_generations
+from chatapp.chat.tasks import collect_title, title_conversation
+from chatapp.chat.titles import clean_title
+from chatapp.queue import transport as transport_module
+from chatapp.queue.transport import get_transport
+from inference.transport import MemoryTransport
+from tests.conftest import report_ready
+from tests.hand import HandWorker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "title"),
+    [
+        ("Capital of France", "Capital of France"),
+        (' "Trip to Rome."\nAnd more', "Trip to Rome"),
+        ("# **A plan**", "A plan"),
+        ("\n\n", ""),
+        ("I do not know that. Set a real model", ""),
+        ("a " * 11, ""),
+        ("x" * 200, "x" * 80),
+    ],
+)
+def test_a_title_is_one_clean_line(written, title):
+    assert clean_title(written) == title
+
+
+FIRST_WORDS = "whats the capital of france"
+
+
+@pytest.fixture
+def asked(member, transport, no_titles):
+    with tenant_scope(member.tenant_id):
+        return send_message(membership=member, text=FIRST_WORDS, key=uuid.uuid4())
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """When the task wants to look again, in seconds; nobody does until the test calls ``look``."""
+    planned = []
+    monkeypatch.setattr(collect_title, "apply_async", lambda arguments, countdown: planned.append(countdown))
+    return planned
+
+
+@pytest.fixture
+def ask_title(member, asked, looks, hand):
+    """The title's job is in line, and next to go: the answer's own was taken before."""
+
+    def ask():
+        hand.take()
+        title_conversation(str(member.tenant_id), str(asked.user_message.pk))
+        return Generation.everyone.get(kind="title")
+
+    return ask
+
+
+def look(generation):
+    """What a worker of Celery does when the time has come; its looks after that follow at once."""
+    return collect_title.apply((str(generation.tenant_id), str(generation.pk)))
+
+
+def test_the_model_names_the_conversation_and_the_page_is_told(ask_title, looks, hand, monkeypatch):
+    hints = []
+    monkeypatch.setattr(titles, "send_hint", lambda group, event: hints.append((group, event)))
+    before = UsageDay.everyone.get().reserved
+    generation = ask_title()
+    assert looks == [tasks.LOOKS[0]], "the thread is not held while the model writes"
+    hand.answer("Capital ", "of France.")
+    look(generation)
+    conversation = Conversation.everyone.get()
+    assert (conversation.title, conversation.titled_by_hand) == ("Capital of France", False)
+    name = str(conversation.pk)
+    event = {"type": "conversation.titled", "conversation": name, "title": "Capital of France"}
+    assert hints == [(f"conversation.{name}", event)]
+    generation.refresh_from_db()
+    assert (generation.state, generation.output_tokens, generation.reserved_tokens) == ("done", 2, 0)
+    assert UsageDay.everyone.get().reserved == before, "a title costs the tenant nothing"
+
+
+def test_whoever_sees_the_end_first_files_the_title(ask_title, hand):
+    generation = ask_title()
+    hand.answer("Capital of France")
+    Generation.everyone.filter(pk=generation.pk).update(created_at=generation.created_at - timedelta(minutes=1))
+    with all_tenants():
+        assert sweep_generations()["finished"] == 1
+    assert Conversation.everyone.get().title == "Capital of France"
+    assert look(generation).successful()
+
+
+def test_a_title_that_was_asked_for_is_not_asked_for_again(member, ask_title, asked):
+    ask_title()
+    title_conversation(str(member.tenant_id), str(asked.user_message.pk))
+    assert Generation.everyone.filter(kind="title").count() == 1
+
+
+def test_a_title_given_by_hand_stays_and_asks_no_model(member, asked, looks):
+    with tenant_scope(member.tenant_id):
+        asked.conversation.rename("Mine", by_hand=True)
+    title_conversation(str(member.tenant_id), str(asked.user_message.pk))
+    assert Conversation.everyone.get().title == "Mine"
+    assert (Generation.everyone.filter(kind="title").count(), looks) == (0, [])
+
+
+def test_a_name_given_while_the_title_is_written_stays(member, asked, ask_title, hand):
+    generation = ask_title()
+    with tenant_scope(member.tenant_id):
+        asked.conversation.rename("Mine", by_hand=True)
+    hand.answer("Capital of France")
+    look(generation)
+    assert Conversation.everyone.get().title == "Mine"
+
+
+def test_when_no_title_comes_the_first_words_stay_and_the_job_is_taken_back(ask_title):
+    generation = ask_title()
+    look(generation)  # and all the looks after it
+    assert Conversation.everyone.get().title == FIRST_WORDS
+    assert get_transport().stats().waiting == 0
+    with all_tenants():
+        sweep_generations()
+    assert Generation.everyone.get(pk=generation.pk).state in ("queued", "stopped")
+
+
+def test_a_title_whose_job_was_forgotten_is_filed_once_the_sweep_has_queued_it_again(ask_title, monkeypatch):
+    generation = ask_title()
+    memory = MemoryTransport(heartbeat=3600)
+    transport_module.install_transport(memory)
+    report_ready(memory)
+    monkeypatch.setattr(tasks, "LOOKS", (0.3,))
+    look(generation)
+    assert Generation.everyone.get(pk=generation.pk).state == "queued"
+    with all_tenants():
+        memory.submit(rebuild_job(Generation.objects.get(pk=generation.pk)))
+    HandWorker(memory).answer("Capital of France")
+    look(generation)
+    assert Conversation.everyone.get().title == "Capital of France"
+    assert Generation.everyone.get(pk=generation.pk).state == "done"
+
+
+def test_a_deleted_conversation_has_no_title_to_look_for(ask_title):
+    generation = ask_title()
+    Conversation.everyone.all().delete()
+    assert look(generation).successful()

@@ -1,0 +1,248 @@
+"""Every field of a call: taken, ignored, or refused by name."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from chatapp.v1.errors import InvalidCall
+from chatapp.v1.schemas import parse_call
+from inference.messages import ChatMessage, Sampling
+
+LIMITS = {"most_tokens": 100, "most_answers": 4}
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def parse(**fields):
+    return parse_call(orjson.dumps({"model": "m", "messages": HELLO, **fields}), **LIMITS)
+
+
+def refused(body=None, **fields):
+    with pytest.raises(InvalidCall) as error:
+        parse_call(body, **LIMITS) if body is not None else parse(**fields)
+    return error.value.param, error.value.code
+
+
+def test_the_least_that_a_call_can_be():
+    call = parse()
+    assert call.messages == (ChatMessage("user", "Hello"),)
+    assert call.sampling == Sampling(max_tokens=100)
+    assert (call.model, call.stream, call.include_usage, call.cache_key) == ("m", False, False, "")
+
+
+def test_null_is_not_set():
+    assert parse(stop=None, seed=None, tools=None, temperature=None, stream=None, stream_options=None) == parse()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"user": "u-1"},
+        {"metadata": {"a": "b"}},
+        {"store": True},
+        {"n": 1},
+        {"logprobs": False, "top_logprobs": 0},
+        {"logit_bias": {}, "stop_token_ids": [], "min_tokens": 0},
+        {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True},
+        {"response_format": {"type": "text"}},
+    ],
+)
+def test_what_changes_nothing_is_taken(fields):
+    assert parse(**fields) == parse()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tools", [{"type": "function"}]),
+        ("tool_choice", "required"),
+        ("response_format", {"type": "grammar"}),
+        ("response_format", {}),
+        ("response_format", "json_object"),
+        ("reasoning_effort", "low"),
+    ],
+)
+def test_what_is_not_offered_is_refused_by_name(name, value):
+    assert refused(**{name: value}) == (name, "unsupported_parameter")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", ""),
+        ("model", 3),
+        ("messages", []),
+        ("messages", "Hello"),
+        ("temperature", 2.1),
+        ("temperature", "hot"),
+        ("temperature", True),
+        ("top_p", 0),
+        ("top_p", -0.1),
+        ("max_tokens", 0),
+        ("max_tokens", 101),
+        ("max_completion_tokens", 1.5),
+        ("seed", 1 << 63),
+        ("seed", "7"),
+        ("stop", ["a", "b", "c", "d", "e"]),
+        ("stop", ["a", ""]),
+        ("stop", 3),
+        ("stream", "yes"),
+        ("stream_options", {"include_usage": True}),
+        ("prompt_cache_key", "k" * 65),
+        ("n", 0),
+        ("n", 5),
+        ("n", True),
+        ("presence_penalty", 2.1),
+        ("frequency_penalty", -2.1),
+        ("frequency_penalty", "much"),
+        ("repetition_penalty", 0),
+        ("repetition_penalty", -1),
+        ("logit_bias", [1]),
+        ("logit_bias", {"fox": 1}),
+        ("logit_bias", {"-1": 1}),
+        ("logit_bias", {"9" * 5000: 1}),
+        ("logit_bias", {"2147483648": 1}),
+        ("logit_bias", {"1": 100.5}),
+        ("logit_bias", {"1": "a"}),
+        ("logit_bias", {str(token): 1 for token in range(1025)}),
+        ("logprobs", 3),
+        ("top_logprobs", 2),
+        ("stop_token_ids", 3),
+        ("stop_token_ids", [-1]),
+        ("stop_token_ids", [True]),
+        ("stop_token_ids", list(range(65))),
+        ("min_tokens", 101),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(name, value):
+    assert refused(**{name: value}) == (name, "invalid_value")
+
+
+def test_how_tokens_are_drawn():
+    sampling = parse(
+        max_tokens=50,
+        min_tokens=5,
+        presence_penalty=1,
+        frequency_penalty=-0.5,
+        repetition_penalty=1.1,
+        logit_bias={"7": -100, "8": 2.5},
+        logprobs=True,
+        top_logprobs=3,
+        stop_token_ids=[4],
+    ).sampling
+    assert sampling == Sampling(
+        50,
+        min_tokens=5,
+        presence_penalty=1.0,
+        frequency_penalty=-0.5,
+        repetition_penalty=1.1,
+        logit_bias=((7, -100.0), (8, 2.5)),
+        logprobs=3,
+        stop_token_ids=(4,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [({}, None), ({"logprobs": False}, None), ({"logprobs": True}, 0), ({"logprobs": True, "top_logprobs": 20}, 20)],
+)
+def test_how_many_log_probabilities(fields, most):
+    assert parse(**fields).sampling.logprobs == most
+
+
+def test_several_answers():
+    assert (parse().answers, parse(n=4).answers) == (1, 4)
+
+
+def shaped(**named):
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, **named}}
+
+
+def test_the_shape_of_an_answer():
+    assert parse(response_format={"type": "json_object"}).sampling.json_schema == '{"type":"object"}'
+    schema = {"type": "object", "properties": {"näme": {"type": "string"}}}
+    assert orjson.loads(parse(response_format=shaped(schema=schema)).sampling.json_schema) == schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "code"),
+    [
+        (None, "missing_parameter"),
+        ([], "invalid_value"),
+        ("{}", "invalid_value"),
+        ({"description": "x" * 70_000}, "invalid_value"),
+    ],
+)
+def test_a_schema_that_is_none(schema, code):
+    assert refused(response_format=shaped(schema=schema)) == ("response_format.json_schema.schema", code)
+    assert refused(response_format={"type": "json_schema"})[1] == "missing_parameter"
+
+
+def test_a_schema_that_is_nested_too_deeply_is_refused_by_name():
+    deep = b'{"items":' * 600 + b"{}" + b"}" * 600
+    said = orjson.dumps({"model": "m", "messages": HELLO})[:-1]
+    body = said + b',"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":' + deep + b"}}}"
+    assert refused(body) == ("response_format.json_schema.schema", "invalid_value")
+
+
+def test_what_nobody_knows_is_refused():
+    assert refused(temprature=1) == ("temprature", "unknown_parameter")
+    assert refused(stream=True, stream_options={"colour": 1}) == ("stream_options.colour", "unknown_parameter")
+
+
+def test_what_is_missing_is_named():
+    assert refused(orjson.dumps({"messages": HELLO})) == ("model", "missing_parameter")
+    assert refused(orjson.dumps({"model": "m"})) == ("messages", "missing_parameter")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"a": NaN}', b"\xff", b'"' + b"[" * 5000])
+def test_a_body_that_is_no_object(body):
+    assert refused(body) == (None, "invalid_json")
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [({"max_tokens": 5}, 5), ({"max_completion_tokens": 6}, 6), ({"max_tokens": 5, "max_completion_tokens": 6}, 6)],
+)
+def test_the_newer_name_of_the_longest_answer_counts(given, limit):
+    assert parse(**given).sampling.max_tokens == limit
+
+
+def test_roles_and_parts():
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    said = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": parts, "name": "Ada"},
+        {"role": "assistant", "content": "Yes.", "refusal": None, "tool_calls": []},
+        {"role": "user", "content": ""},
+    ]
+    assert parse(messages=said).messages == (
+        ChatMessage("system", "Be brief."),
+        ChatMessage("user", "one\ntwo"),
+        ChatMessage("assistant", "Yes."),
+        ChatMessage("user", ""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("Hello", ("messages[1]", "invalid_value")),
+        ({"role": "tool", "content": "x"}, ("messages[1].role", "invalid_value")),
+        ({"role": ["user"], "content": "x"}, ("messages[1].role", "invalid_value")),
+        ({"role": "user"}, ("messages[1].content", "invalid_value")),
+        ({"role": "user", "content": []}, ("messages[1].content", "invalid_value")),
+        ({"role": "assistant", "content": "x", "tool_calls": [{}]}, ("messages[1]", "unsupported_parameter")),
+        (
+            {"role": "user", "content": [{"type": "image_url", "image_url": {}}]},
+            ("messages[1].content[0]", "unsupported_parameter"),
+        ),
+    ],
+)
+def test_a_wrong_message_is_named_by_its_place(message, told):
+    assert refused(messages=[*HELLO, message]) == told
+
+
+def test_the_usage_of_a_stream():
+    call = parse(stream=True, stream_options={"include_usage": True})
+    assert (call.stream, call.include_usage) == (True, True)
