@@ -7,12 +7,11 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from inference.worker.loop.throughput import Throughput
-
 from benchmarks.crowd import Crowd, Tenant
 from inference.line.fairness import spare_slots
 from inference.messages import ChatMessage, Claim, Ended, Event, Job, Sampling, Started, Text, WorkerReport
 from inference.transport import MemoryTransport
+from inference.worker.throughput import Throughput
 
 STEP, REPORT = 0.05, 0.5  # seconds
 MOST_TOKENS = 1024

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 from uuid import UUID
 
-from celery import Task, shared_task
+from celery import shared_task
 
 from accounts.scoping import all_tenants, tenant_scope
 from chatapp.queue.transport import get_transport
@@ -41,8 +40,8 @@ def title_conversation(tenant_id: str, message_id: str) -> None:
         collect_title.apply_async((tenant_id, str(generation.pk)), countdown=LOOKS[0])
 
 
-@shared_task(name="chat.collect_title", bind=True, max_retries=None)
-def collect_title(self: Task[..., Any], tenant_id: str, generation_id: str) -> None:
+@shared_task(name="chat.collect_title")
+def collect_title(tenant_id: str, generation_id: str, look: int = 0) -> None:
     """File a title that has been written, else look again later; after the last look it is no longer wanted.
 
     What is lost on the way, a task or the transport's memory, the sweep finds.
@@ -52,9 +51,8 @@ def collect_title(self: Task[..., Any], tenant_id: str, generation_id: str) -> N
     with tenant_scope(UUID(tenant_id)):
         if not Generation.objects.unfinished().filter(pk=generation_id).exists():
             return
-    looks = self.request.retries + 1
-    if looks < len(LOOKS):
-        self.retry(countdown=LOOKS[looks], throw=False)
+    if look + 1 < len(LOOKS):
+        collect_title.apply_async((tenant_id, generation_id, look + 1), countdown=LOOKS[look + 1])
         return
     with contextlib.suppress(TransportUnavailable):
         get_transport().cancel(generation_id)  # one that runs ends within a step, and the sweep ends its row

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from inference.worker.loop.link import HANG_SECONDS
 
 from inference.engine.pacing import (
     BURST_REST,
@@ -21,6 +20,7 @@ from inference.engine.pacing import (
     Pacer,
 )
 from inference.engine.sequence import Chunk
+from inference.worker.link import HANG_SECONDS
 from tests.inference.engine.test_scheduler import make_scheduler, make_sequence
 
 BUDGET = 512

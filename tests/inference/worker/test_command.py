@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from inference.worker.loop.command import SHORTEST_LEASE, connect, parse_arguments
+
+from inference.worker.command import SHORTEST_LEASE, connect, parse_arguments
 
 TORCH = ["--model", "m", "--path", "folder"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from inference.worker.loop.kept_logs import KEEP_SECONDS, KeptLogs
-
 from inference.messages import Claim, Ended, Job, Sampling, Started, Text
+from inference.worker.kept_logs import KEEP_SECONDS, KeptLogs
 
 LOG = [Started(1, "w", "m", "r", 5), Text(2, "a", (1,)), Ended(3, "stop", 1)]
 

@@ -6,11 +6,11 @@ import threading
 import time
 
 import pytest
-from inference.worker.loop.link import Link
 
 from inference.errors import TransportUnavailable
 from inference.messages import Ended, Job, Sampling, Started, Text, WorkerReport
 from inference.transport import LocalTransport, MemoryTransport, serve_local
+from inference.worker.link import Link
 from inference.worker.loop import link as link_module
 
 

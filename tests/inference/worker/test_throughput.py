@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from inference.worker.loop.throughput import ANSWERS, Throughput
 
 from inference.messages import Claim, Ended, Job, Sampling, Text, WorkerReport
+from inference.worker.throughput import ANSWERS, Throughput
 
 REPORT = WorkerReport("w", "ready")
 

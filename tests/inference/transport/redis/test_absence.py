@@ -7,11 +7,11 @@ import signal
 import time
 
 import pytest
-from inference.worker.loop.link import Link
 
 from inference.errors import TransportUnavailable
 from inference.messages import Ended
 from inference.transport import RedisTransport
+from inference.worker.link import Link
 from tests.inference.logs import wait_until
 from tests.inference.transport.redis.jobs import STARTED, claimed, job, read, text
 

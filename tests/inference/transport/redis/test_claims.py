@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from inference.worker.loop.link import Link
-
 from inference.messages import Claim, Ended, WorkerReport
+from inference.worker.link import Link
 from tests.inference.logs import wait_until
 from tests.inference.transport.redis.jobs import STARTED, claimed, job, text
 
