@@ -11,7 +11,7 @@ from inference.errors import TransportUnavailable
 from inference.messages import Ended, Job, Sampling, Started, Text, WorkerReport
 from inference.transport import LocalTransport, MemoryTransport, serve_local
 from inference.worker.link import Link
-from inference.worker.loop import link as link_module
+from inference.worker import link as link_module
 
 
 @pytest.fixture
