@@ -58,9 +58,12 @@ def day_ends(day: date) -> datetime:
 
 def read_usage(tenant: Tenant) -> Usage:
     day = today()
-    row = UsageDay.everyone.filter(tenant=tenant, day=day).values("used", "reserved").first()
-    counts = row or {"used": 0, "reserved": 0}
-    return Usage(**counts, limit=tenant.plan.tokens_per_day, resets_at=day_ends(day), plan=tenant.plan.name)
+    row = UsageDay.everyone.filter(tenant=tenant, day=day).values_list("used", "reserved").first()
+    return _usage(tenant, day, *(row or (0, 0)))
+
+
+def _usage(tenant: Tenant, day: date, used: int, reserved: int) -> Usage:
+    return Usage(used, reserved, tenant.plan.tokens_per_day, day_ends(day), tenant.plan.name)
 
 
 def check_rate(tenant: Tenant) -> None:
@@ -94,12 +97,12 @@ def check_concurrency(tenant: Tenant, running: int) -> None:
         raise TooManyAnswers(message, retry_after=5)
 
 
-def reserve_tokens(tenant: Tenant, tokens: int, day: date | None = None) -> date:
-    """Set tokens aside from ``day``'s, today's by default. Returns the day that pays. Raises ``QuotaExceeded``."""
-    day, limit = day or today(), tenant.plan.tokens_per_day
-    if not UsageDay.reserve(tenant_id=tenant.pk, day=day, tokens=tokens, limit=limit):
+def reserve_tokens(tenant: Tenant, tokens: int, day: date) -> Usage:
+    """Set tokens aside from ``day``'s. Returns the usage with them. Raises ``QuotaExceeded``."""
+    counts = UsageDay.reserve(tenant_id=tenant.pk, day=day, tokens=tokens, limit=tenant.plan.tokens_per_day)
+    if counts is None:
         raise _quota_exceeded(tenant, day)
-    return day
+    return _usage(tenant, day, *counts)
 
 
 def _quota_exceeded(tenant: Tenant, day: date) -> QuotaExceeded:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from datetime import date
 from typing import Any, ClassVar
+from uuid import UUID
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Q
 
 from accounts.scoping import TenantModel
@@ -51,6 +52,17 @@ class Plan(models.Model):
         return max((math.inf if wait is None else wait for wait in waits), default=math.inf)
 
 
+# PostgreSQL and SQLite alike. The row is locked from here on, whoever made it.
+RESERVE = """
+    INSERT INTO {table} AS day (tenant_id, day, used, reserved, requests)
+    SELECT %s, %s, 0, %s, 1 WHERE CAST(%s AS bigint) IS NULL OR %s <= %s
+    ON CONFLICT (tenant_id, day) DO UPDATE
+    SET reserved = day.reserved + excluded.reserved, requests = day.requests + 1
+    WHERE CAST(%s AS bigint) IS NULL OR day.used + day.reserved + excluded.reserved <= %s
+    RETURNING used, reserved
+"""
+
+
 class UsageDay(TenantModel):
     """One tenant's tokens of one UTC day: reserved by answers being written, used by those written."""
 
@@ -69,17 +81,15 @@ class UsageDay(TenantModel):
         return f"{self.tenant_id} on {self.day}"
 
     @classmethod
-    def reserve(cls, *, tenant_id: Any, day: date, tokens: int, limit: int | None) -> bool:
-        """Set ``tokens`` aside in one atomic statement. False when they would pass ``limit``."""
-        row = cls.everyone.filter(tenant_id=tenant_id, day=day)
-        if limit is not None:
-            row = row.annotate(spoken_for=F("used") + F("reserved")).filter(spoken_for__lte=limit - tokens)
-        more = {"reserved": F("reserved") + tokens, "requests": F("requests") + 1}
-        if row.update(**more):
-            return True
-        # Over the limit, or the day's first.
-        cls.everyone.bulk_create([cls(tenant_id=tenant_id, day=day)], ignore_conflicts=True)
-        return row.update(**more) == 1
+    def reserve(cls, *, tenant_id: UUID, day: date, tokens: int, limit: int | None) -> tuple[int, int] | None:
+        """Set ``tokens`` aside in one atomic statement, the day's first included. Returns what is used and reserved
+        now; None when they would pass ``limit``.
+        """
+        row = [models.UUIDField().get_db_prep_value(tenant_id, connection), connection.ops.adapt_datefield_value(day)]
+        with connection.cursor() as cursor:
+            cursor.execute(RESERVE.format(table=cls._meta.db_table), [*row, tokens, limit, tokens, *[limit] * 3])
+            found: tuple[int, int] | None = cursor.fetchone()
+        return found
 
     @classmethod
     def settle(cls, *, tenant_id: Any, day: date, reserved: int, used: int) -> None:

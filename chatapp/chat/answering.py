@@ -10,8 +10,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import LedgerEntry, Tenant, UsageDay, User
-from accounts.quotas import check_concurrency, check_rate, reserve_tokens, today
-from chatapp.queue.admission import admit_job
+from accounts.quotas import Usage, check_concurrency, check_rate, reserve_tokens, today
+from chatapp.common.errors import ChatappError
+from chatapp.queue.admission import find_refusal
 from chatapp.queue.available_models import choose_model, live_workers
 from chatapp.queue.jobs import longest_bill
 from chatapp.queue.transport import get_transport
@@ -32,11 +33,12 @@ HOW = (
 
 def start_answer(
     *, tenant: Tenant, user: User, message: Message, turns: Sequence[prompts.Turn], key: UUID, model: str = ""
-) -> Generation:
+) -> tuple[Generation, Usage]:
     """Reserve tokens for ``message``, the pending answer to ``turns``, and submit its generation on commit.
 
-    ``model`` is what this request asks for. Call it in the transaction that wrote the message. Raises the refusals
-    of ``choose_model``, ``accounts.quotas`` and ``admit_job``; the transaction then rolls back and nothing is written.
+    Returns the generation, and the tenant's usage with it. ``model`` is what this request asks for. Call it in the
+    transaction that wrote the message. Raises the refusals of ``choose_model``, ``accounts.quotas`` and admission; the
+    transaction then rolls back and nothing is written.
     """
     workers = live_workers()
     model = choose_model(model, user.preferences.default_model, workers)
@@ -56,23 +58,26 @@ def start_answer(
     generation.reserved_tokens = longest_bill(job)
     generation.save(force_insert=True)
     check_rate(tenant)  # a repeated request has failed above, and costs nothing
-    reserve_answers([generation])
-    admit_job(job, tenant.plan, workers)
+    usage = reserve_answers([generation], find_refusal(job, tenant.plan, workers))
     submit_on_commit(generation, job)
-    return generation
+    return generation, usage
 
 
-def reserve_answers(written: Sequence[Generation]) -> None:
-    """What every answer has to pass after the rate, whichever door it came through: quota and answers at once.
+def reserve_answers(written: Sequence[Generation], refusal: ChatappError | None) -> Usage:
+    """What every answer has to pass after the rate, whichever door it came through: quota, answers at once, admission.
 
-    ``written`` are one request's, just written in this transaction. Call it as late in that as can be: until it
-    commits, others of the tenant wait here. Raises the refusals of ``accounts.quotas``.
+    ``written`` are one request's, just written in this transaction. ``refusal`` is admission's, asked for before: from
+    here on until the transaction ends others of the tenant wait, so that nothing else is asked. Raises the refusals of
+    ``accounts.quotas``, else ``refusal``.
     """
-    tenant, day = written[0].tenant, written[0].reserved_on
+    tenant, day = written[0].tenant, written[0].reserved_on or today()
     # Locks the tenant's row of the day: the count below is exact.
-    reserve_tokens(tenant, sum(generation.reserved_tokens for generation in written), day)
+    usage = reserve_tokens(tenant, sum(generation.reserved_tokens for generation in written), day)
     running = Generation.objects.unfinished().filter(tenant=tenant, kind__in=Generation.ANSWERS).count()
     check_concurrency(tenant, running - 1)
+    if refusal:
+        raise refusal
+    return usage
 
 
 def mark_started(*, generation_id: UUID, started: Started) -> None:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.models import Membership
+from accounts.quotas import Usage
 from chatapp.chat.answering import start_answer
 from chatapp.chat.models import Generation
 from chatapp.common.errors import AlreadyAnswering, BadRequest, ChatappError, MessageTooLong, NothingToContinue
@@ -25,8 +26,8 @@ PROVISIONAL_TITLE = 60  # characters of the first message, until the model has f
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What an act wrote, or had written when its key was first seen. ``tree`` is all of the conversation, where the
-    act has read it.
+    """What an act wrote, or had written when its key was first seen. ``tree`` is all of the conversation and ``usage``
+    the tenant's with this answer, where the act has read them.
     """
 
     conversation: Conversation
@@ -35,6 +36,7 @@ class Accepted:
     user_message: Message | None = None
     new_conversation: bool = False
     tree: Sequence[Message] = ()
+    usage: Usage | None = None
 
 
 def send_message(
@@ -61,10 +63,10 @@ def send_message(
         answer = _message(conversation, Message.Role.ASSISTANT, question, state=Message.State.QUEUED)
         Message.objects.bulk_create([question, answer])
         tree = [*before, question, answer]
-        generation = _start(membership, answer, key, model, branch(tree, question.pk))
+        generation, usage = _start(membership, answer, key, model, branch(tree, question.pk))
         if conversation_id is None:
             _title_on_commit(question)
-        return Accepted(conversation, answer, generation, question, conversation_id is None, tree)
+        return Accepted(conversation, answer, generation, question, conversation_id is None, tree, usage)
 
     return _once(membership, key, write)
 
@@ -77,8 +79,8 @@ def regenerate_answer(*, membership: Membership, message_id: UUID, key: UUID, mo
         tree = _read_resting(membership, old.conversation_id)[1]
         answer = _message(old.conversation, Message.Role.ASSISTANT, old.parent, state=Message.State.QUEUED)
         answer.save(force_insert=True)
-        generation = _start(membership, answer, key, model, branch(tree, old.parent_id))
-        return Accepted(old.conversation, answer, generation)
+        generation, usage = _start(membership, answer, key, model, branch(tree, old.parent_id))
+        return Accepted(old.conversation, answer, generation, usage=usage)
 
     return _once(membership, key, write)
 
@@ -97,8 +99,8 @@ def continue_answer(*, membership: Membership, message_id: UUID, key: UUID) -> A
         if any(message.parent_id == answer.pk for message in tree):
             raise NothingToContinue("The conversation has gone on from this answer as it is.")
         answer.go_on()
-        generation = _start(membership, answer, key, "", branch(tree, answer.parent_id))
-        return Accepted(answer.conversation, answer, generation)
+        generation, usage = _start(membership, answer, key, "", branch(tree, answer.parent_id))
+        return Accepted(answer.conversation, answer, generation, usage=usage)
 
     return _once(membership, key, write)
 
@@ -173,7 +175,9 @@ def _message(conversation: Conversation, role: str, parent: Message | None, **fi
     return Message(tenant_id=conversation.tenant_id, conversation=conversation, role=role, parent=parent, **fields)
 
 
-def _start(membership: Membership, answer: Message, key: UUID, model: str, before: Iterable[Message]) -> Generation:
+def _start(
+    membership: Membership, answer: Message, key: UUID, model: str, before: Iterable[Message]
+) -> tuple[Generation, Usage]:
     answer.conversation.show(answer)
     return start_answer(
         tenant=membership.tenant,

@@ -19,7 +19,7 @@ from django.db import DatabaseError, transaction
 from accounts.models import ApiKey
 from accounts.quotas import check_rate, today
 from chatapp.common.errors import Unavailable
-from chatapp.queue.admission import admit_job
+from chatapp.queue.admission import find_refusal
 from chatapp.queue.available_models import choose_model, live_workers
 from chatapp.queue.jobs import longest_bill, make_job
 from chatapp.queue.transport import get_transport
@@ -51,7 +51,7 @@ def start_call(
     Several answers are several generations, each with its own log, lease and end; a stated seed is that of the first
     and one more for each after it, and the first pays for the prompt. Calls with the same ``cache_key`` prefer the
     worker that has already read their common beginning, and so do the answers to one call. Raises what
-    ``choose_model``, ``accounts.quotas`` and ``admit_job`` raise, and ``Unavailable`` when the transport does not take
+    ``choose_model``, ``accounts.quotas`` and admission raise, and ``Unavailable`` when the transport does not take
     the jobs; then nothing is reserved.
     """
     workers = live_workers()
@@ -60,8 +60,7 @@ def start_call(
         check_rate(key.tenant)
         rows, jobs = _make(key, messages, sampling, model, answers, cache_key)
         Generation.everyone.bulk_create(rows)
-        reserve_answers(rows)
-        admit_job(jobs[0], key.tenant.plan, workers)
+        reserve_answers(rows, find_refusal(jobs[0], key.tenant.plan, workers))
     _submit(jobs)
     return jobs
 

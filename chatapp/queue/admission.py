@@ -7,7 +7,7 @@ from functools import cache
 from django.conf import settings
 
 from accounts.models import Plan
-from chatapp.common.errors import MessageTooLong, NoWorker, Overloaded
+from chatapp.common.errors import ChatappError, MessageTooLong, NoWorker, Overloaded
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable
 from inference.line.admission import Admission, Verdict, expected_output, fits
@@ -20,31 +20,30 @@ RETRY_SECONDS = 15
 MINUTE = 60
 
 
-def admit_job(job: Job, plan: Plan, workers: list[WorkerReport]) -> None:
-    """Let ``job`` join the line of ``workers``, after the quotas and before it is submitted.
+def find_refusal(job: Job, plan: Plan, workers: list[WorkerReport]) -> ChatappError | None:
+    """Why ``job`` may not join the line of ``workers``; None when it may.
 
-    Raises ``NoWorker``, ``MessageTooLong`` for what no worker has room for, and ``Overloaded`` when the expected
-    wait is over the plan's longest.
+    ``NoWorker``, ``MessageTooLong`` for what no worker has room for, or ``Overloaded`` when the expected wait is over
+    the plan's longest.
     """
     if not workers:
-        raise NoWorker(retry_after=RETRY_SECONDS)
-    _check_room(job, workers)
+        return NoWorker(retry_after=RETRY_SECONDS)
+    if not _has_room(job, workers):
+        return MessageTooLong("This message is longer than the model can read. Shorten it and send it again.")
     try:
         line = get_transport().line(expected_output(workers), also=job)
     except TransportUnavailable:
-        raise NoWorker(retry_after=RETRY_SECONDS) from None
+        return NoWorker(retry_after=RETRY_SECONDS)
     verdict = _admission().decide(job, plan.code, plan.patience, line, workers)
-    if not verdict.accepted:
-        raise _overloaded(verdict)
+    return None if verdict.accepted else _overloaded(verdict)
 
 
-def _check_room(job: Job, workers: list[WorkerReport]) -> None:
+def _has_room(job: Job, workers: list[WorkerReport]) -> bool:
     """The system's words and the newest turn; older ones are left out where there is no room, if they may be."""
     first = [message for message in job.messages[:1] if message.role == "system"]
     kept = [*first, job.messages[-1]] if job.trim else job.messages
     size = sum(len(message.content.encode()) for message in kept)
-    if not fits(size // BYTES_A_TOKEN, workers):
-        raise MessageTooLong("This message is longer than the model can read. Shorten it and send it again.")
+    return fits(size // BYTES_A_TOKEN, workers)
 
 
 def _overloaded(verdict: Verdict) -> Overloaded:

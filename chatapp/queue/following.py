@@ -44,8 +44,7 @@ class LogFollower:
             while self.ended is None:
                 batch: Sequence[Event] = ()
                 try:
-                    async with asyncio.timeout(self.silence):
-                        batch = await anext(events)
+                    batch = await self._next(events)
                 except TimeoutError:
                     events = self._follow()
                 except (TransportUnavailable, UnknownGeneration, LogExpired) as error:
@@ -59,6 +58,12 @@ class LogFollower:
                 yield batch
         finally:
             await events.aclose()  # type: ignore[attr-defined]  # every transport's is a generator
+
+    async def _next(self, events: AsyncIterator[list[Event]]) -> Sequence[Event]:
+        if self.silence is None:  # a timer for each batch is not for free
+            return await anext(events)
+        async with asyncio.timeout(self.silence):
+            return await anext(events)
 
     def _follow(self) -> AsyncIterator[list[Event]]:
         return get_transport().follow(self.generation, self.seq)

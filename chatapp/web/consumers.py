@@ -241,7 +241,8 @@ def _act(membership: Membership, request: frames.Act) -> tuple[Accepted, Frame, 
             accepted = asking.regenerate_answer(membership=membership, key=key, message_id=message, model=model)
         case frames.Continue(message=message):
             accepted = asking.continue_answer(membership=membership, key=key, message_id=message)
-    return accepted, _accepted_json(membership, accepted), _usage(membership)
+    usage = accepted.usage.as_json() if accepted.usage else _usage(membership)
+    return accepted, _accepted_json(membership, accepted), usage
 
 
 def _accepted_json(membership: Membership, accepted: Accepted) -> Frame:

@@ -22,13 +22,14 @@ def tenant_with(**limits):
 @pytest.mark.django_db
 def test_reservations_count_until_they_are_settled_with_what_was_used():
     tenant = tenant_with(tokens_per_day=1_000)
-    day = reserve_tokens(tenant, 600)
+    day = today()
+    reserve_tokens(tenant, 600, day)
     assert (read_usage(tenant).used, read_usage(tenant).reserved) == (0, 600)
     with pytest.raises(QuotaExceeded):
-        reserve_tokens(tenant, 401)
+        reserve_tokens(tenant, 401, today())
     UsageDay.settle(tenant_id=tenant.pk, day=day, reserved=600, used=150)
     assert (read_usage(tenant).used, read_usage(tenant).reserved) == (150, 0)
-    reserve_tokens(tenant, 850)
+    reserve_tokens(tenant, 850, today())
     assert UsageDay.everyone.get(tenant=tenant).requests == 2
 
 
@@ -37,7 +38,7 @@ def test_reservations_count_until_they_are_settled_with_what_was_used():
 def test_a_refusal_says_when_the_day_begins_again():
     tenant = tenant_with(tokens_per_day=10)
     with pytest.raises(QuotaExceeded) as refused:
-        reserve_tokens(tenant, 11)
+        reserve_tokens(tenant, 11, today())
     assert refused.value.as_json() == {
         "code": "quota_exceeded",
         "message": f"This would pass today's 10 tokens of the {tenant.plan.name} plan. "
@@ -51,16 +52,16 @@ def test_a_refusal_says_when_the_day_begins_again():
 def test_a_new_day_has_its_own_tokens_and_another_tenant_too():
     tenant, other = tenant_with(tokens_per_day=10), tenant_with(tokens_per_day=10)
     with time_machine.travel(datetime(2026, 3, 1, 12, tzinfo=UTC)):
-        reserve_tokens(tenant, 10)
-        reserve_tokens(other, 10)
+        reserve_tokens(tenant, 10, today())
+        reserve_tokens(other, 10, today())
     with time_machine.travel(datetime(2026, 3, 2, 0, 0, 1, tzinfo=UTC)):
-        reserve_tokens(tenant, 10)
+        reserve_tokens(tenant, 10, today())
 
 
 @pytest.mark.django_db
 def test_a_plan_without_a_limit_never_refuses():
     tenant = tenant_with(tokens_per_day=None, requests_per_minute=None)
-    reserve_tokens(tenant, 10**9)
+    reserve_tokens(tenant, 10**9, today())
     for _ in range(100):
         check_rate(tenant)
     assert read_usage(tenant).limit is None
@@ -73,7 +74,7 @@ def test_racing_reservations_never_pass_the_limit():
 
     def reserve() -> None:
         try:
-            reserve_tokens(tenant, 100)
+            reserve_tokens(tenant, 100, today())
             granted.append(100)
         except QuotaExceeded:
             pass

@@ -10,8 +10,8 @@ import pytest
 from inference.errors import TransportUnavailable
 from inference.messages import Ended, Job, Sampling, Started, Text, WorkerReport
 from inference.transport import LocalTransport, MemoryTransport, serve_local
-from inference.worker.link import Link
 from inference.worker import link as link_module
+from inference.worker.link import Link
 
 
 @pytest.fixture
