@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -17,7 +17,7 @@ from chatapp.chat.models import Generation
 from chatapp.common.errors import AlreadyAnswering, BadRequest, ChatappError, MessageTooLong, NothingToContinue
 from chatapp.queue.transport import get_transport
 
-from .models import Conversation, Message, as_turns, branch
+from .models import Conversation, Message, as_turns
 from .permissions import get_answer, get_conversation, get_message
 from .tasks import title_conversation
 
@@ -26,8 +26,8 @@ PROVISIONAL_TITLE = 60  # characters of the first message, until the model has f
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What an act wrote, or had written when its key was first seen. ``tree`` is all of the conversation and ``usage``
-    the tenant's with this answer, where the act has read them.
+    """What an act wrote, or had written when its key was first seen. ``is_alone``: no other question stands beside the
+    new one; ``usage`` is the tenant's with this answer, where the act has read it.
     """
 
     conversation: Conversation
@@ -35,7 +35,7 @@ class Accepted:
     generation: Generation
     user_message: Message | None = None
     new_conversation: bool = False
-    tree: Sequence[Message] = ()
+    is_alone: bool = False
     usage: Usage | None = None
 
 
@@ -57,16 +57,16 @@ def send_message(
     text = _checked_text(text)
 
     def write() -> Accepted:
-        conversation, before = _conversation_for(membership, conversation_id, text)
-        parent = _parent(membership, conversation, before, parent_id)
-        question = _message(conversation, Message.Role.USER, parent, text=text)
+        conversation = _conversation_for(membership, conversation_id, text)
+        before = conversation.branch(_parent_id(membership, conversation, parent_id))
+        question = _message(conversation, Message.Role.USER, before[-1] if before else None, text=text)
         answer = _message(conversation, Message.Role.ASSISTANT, question, state=Message.State.QUEUED)
+        is_alone = question.parent_id == conversation.leaf_id  # below the leaf there is nothing yet
         Message.objects.bulk_create([question, answer])
-        tree = [*before, question, answer]
-        generation, usage = _start(membership, answer, key, model, branch(tree, question.pk))
+        generation, usage = _start(membership, answer, key, model, [*before, question])
         if conversation_id is None:
             _title_on_commit(question)
-        return Accepted(conversation, answer, generation, question, conversation_id is None, tree, usage)
+        return Accepted(conversation, answer, generation, question, conversation_id is None, is_alone, usage)
 
     return _once(membership, key, write)
 
@@ -76,10 +76,10 @@ def regenerate_answer(*, membership: Membership, message_id: UUID, key: UUID, mo
 
     def write() -> Accepted:
         old = get_answer(membership, message_id)
-        tree = _read_resting(membership, old.conversation_id)[1]
+        before = _lock_resting(membership, old.conversation_id).branch(old.parent_id)
         answer = _message(old.conversation, Message.Role.ASSISTANT, old.parent, state=Message.State.QUEUED)
         answer.save(force_insert=True)
-        generation, usage = _start(membership, answer, key, model, branch(tree, old.parent_id))
+        generation, usage = _start(membership, answer, key, model, before)
         return Accepted(old.conversation, answer, generation, usage=usage)
 
     return _once(membership, key, write)
@@ -93,13 +93,13 @@ def continue_answer(*, membership: Membership, message_id: UUID, key: UUID) -> A
 
     def write() -> Accepted:
         answer = get_answer(membership, message_id)
-        tree = _read_resting(membership, answer.conversation_id)[1]
+        before = _lock_resting(membership, answer.conversation_id).branch(answer.parent_id)
         if not answer.can_continue:
             raise NothingToContinue
-        if any(message.parent_id == answer.pk for message in tree):
+        if Message.objects.filter(parent=answer).exists():
             raise NothingToContinue("The conversation has gone on from this answer as it is.")
         answer.go_on()
-        generation, usage = _start(membership, answer, key, "", branch(tree, answer.parent_id))
+        generation, usage = _start(membership, answer, key, "", before)
         return Accepted(answer.conversation, answer, generation, usage=usage)
 
     return _once(membership, key, write)
@@ -135,39 +135,34 @@ def _accepted_before(membership: Membership, key: UUID) -> Accepted | None:
     return Accepted(answer.conversation, answer, generation, answer.parent)
 
 
-def _conversation_for(
-    membership: Membership, conversation_id: UUID | None, text: str
-) -> tuple[Conversation, list[Message]]:
-    """With its messages so far."""
-    if conversation_id is None:
-        title = " ".join(text.split())[:PROVISIONAL_TITLE]
-        return Conversation.objects.create(tenant=membership.tenant, user=membership.user, title=title), []
-    return _read_resting(membership, conversation_id)
+def _conversation_for(membership: Membership, conversation_id: UUID | None, text: str) -> Conversation:
+    if conversation_id is not None:
+        return _lock_resting(membership, conversation_id)
+    title = " ".join(text.split())[:PROVISIONAL_TITLE]
+    new: Conversation = Conversation.objects.create(tenant=membership.tenant, user=membership.user, title=title)
+    return new
 
 
-def _read_resting(membership: Membership, conversation_id: UUID) -> tuple[Conversation, list[Message]]:
-    """A conversation in which nothing is being written, and its messages.
+def _lock_resting(membership: Membership, conversation_id: UUID) -> Conversation:
+    """A conversation in which nothing is being written.
 
     One answer at a time: the next question reads the whole of the last answer. Holds the conversation's row until
     the transaction ends, so that of two tabs one waits here.
     """
     conversation = get_conversation(membership, conversation_id, lock=True)
-    messages = list(conversation.messages.all())
-    if any(message.live for message in messages):
+    if conversation.messages.filter(state__in=Message.LIVE).exists():
         raise AlreadyAnswering
-    return conversation, messages
+    return conversation
 
 
-def _parent(
-    membership: Membership, conversation: Conversation, messages: Sequence[Message], parent_id: UUID | None
-) -> Message | None:
-    by_id = {message.pk: message for message in messages}
-    if parent_id is None:
-        return by_id[conversation.leaf_id] if conversation.leaf_id else None
-    parent = by_id.get(parent_id) or get_message(membership, parent_id)
-    if parent.pk not in by_id or parent.role != Message.Role.ASSISTANT:
+def _parent_id(membership: Membership, conversation: Conversation, wanted: UUID | None) -> UUID | None:
+    """Below which message a question goes: the leaf, or an answer of the same conversation."""
+    if wanted is None or wanted == conversation.leaf_id:
+        return conversation.leaf_id
+    parent = get_message(membership, wanted)
+    if parent.conversation_id != conversation.pk or parent.role != Message.Role.ASSISTANT:
         raise BadRequest("A question goes below an answer of the same conversation.")
-    return parent
+    return parent.pk
 
 
 def _message(conversation: Conversation, role: str, parent: Message | None, **fields: str) -> Message:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
@@ -18,6 +18,15 @@ from accounts.scoping import TenantManager, TenantModel
 from chatapp.common.ids import uuid7
 
 from .prompts import Turn
+
+BRANCH = """
+    WITH RECURSIVE branch AS (
+        SELECT m.*, 0 AS depth FROM chat_message m WHERE m.id = %s AND m.conversation_id = %s
+        UNION ALL
+        SELECT m.*, b.depth + 1 FROM chat_message m JOIN branch b ON m.id = b.parent_id
+    )
+    SELECT * FROM branch ORDER BY depth DESC
+"""
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -70,6 +79,12 @@ class Conversation(TenantModel):
             rows = rows.filter(titled_by_hand=False)
         self.title = title[:200]
         return bool(rows.update(title=self.title, titled_by_hand=by_hand))
+
+    def branch(self, leaf_id: UUID | None) -> list[Message]:
+        """The messages from the root down to ``leaf_id``, in one query that reads no other branch."""
+        to_database = models.UUIDField().get_db_prep_value
+        ends = [to_database(leaf_id, connection), to_database(self.pk, connection)]
+        return list(Message.everyone.raw(BRANCH, ends)) if leaf_id else []
 
     def set_deleted(self, at: datetime | None) -> None:
         self.deleted_at = at
@@ -135,7 +150,7 @@ class Message(TenantModel):  # type: ignore[django-manager-missing]  # the stubs
 
     def turns(self) -> list[Turn]:
         """The conversation before this message, oldest first. Two queries, however long it is."""
-        return as_turns(branch(self.conversation.messages.all(), self.parent_id))
+        return as_turns(self.conversation.branch(self.parent_id))
 
     def go_on(self) -> None:
         """Back to the queue, to be continued after its last character."""

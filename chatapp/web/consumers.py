@@ -247,8 +247,8 @@ def _act(membership: Membership, request: frames.Act) -> tuple[Accepted, Frame, 
 
 def _accepted_json(membership: Membership, accepted: Accepted) -> Frame:
     conversation = conversation_json(accepted.conversation, membership.tenant)
-    if accepted.user_message and accepted.tree:
-        turn = new_turn_json(accepted.user_message, accepted.answer, accepted.generation, accepted.tree)
+    if accepted.user_message and accepted.is_alone:
+        turn = new_turn_json(accepted.user_message, accepted.answer, accepted.generation)
     else:
         messages = [message for message in (accepted.user_message, accepted.answer) if message]
         turn = turn_json(messages, membership.user_id)

@@ -39,11 +39,9 @@ def turn_json(messages: Sequence[Message], reader: UUID) -> list[dict[str, Any]]
     return messages_json(messages, tree.order_by("created_at", "id"), reader)
 
 
-def new_turn_json(
-    question: Message, answer: Message, generation: Generation, tree: Iterable[Message]
-) -> list[dict[str, Any]]:
-    """A turn that was just written, without a query: nobody has rated it yet."""
-    siblings = _siblings(tree)
+def new_turn_json(question: Message, answer: Message, generation: Generation) -> list[dict[str, Any]]:
+    """A turn that was just written at the end, without a query: nothing stands beside it, nobody has rated it yet."""
+    siblings = _siblings([question, answer])
     return [
         _message_json(question, siblings, None, None),
         _message_json(answer, siblings, str(generation.pk), None),

@@ -25,6 +25,7 @@ from inference.messages import Ended, Event, Started, Text
 
 Frame = dict[str, Any]
 RETRY_SECONDS = 1.0
+MARK_SECONDS = 0.5  # until the database hears of an answer that has begun: who starts a crowd has no time for it
 POSITION_SECONDS = 0.5  # how often a waiting person's place in the last look at the line is read
 
 
@@ -121,11 +122,15 @@ class AnswerStream:
             await self._tell_end(events[-1])
 
     async def _tell_started(self, event: Started, *, ended: bool) -> None:
-        """The reader's tokens do not wait for the database, and what has ended is written once."""
+        """The reader's tokens do not wait for the database, and what ends soon is written once."""
         if not ended:
-            marking = in_thread(mark_started)(generation_id=self._generation_id, started=event)
-            self._marking = asyncio.ensure_future(marking)
+            self._marking = asyncio.create_task(self._mark_started(event))
         await self._send({"type": "state", **self._names, "state": "streaming", "position": None, "model": event.model})
+
+    async def _mark_started(self, event: Started) -> None:
+        await asyncio.sleep(MARK_SECONDS)
+        with contextlib.suppress(OperationalError, InterfaceError):  # what ends it writes all that this would have
+            await in_thread(mark_started)(generation_id=self._generation_id, started=event)
 
     async def _tell_text(self, text: str, last: int) -> None:
         """A frame covers every event since the one before, so that a reader can check for gaps."""
@@ -133,10 +138,8 @@ class AnswerStream:
         await self._send({"type": "tokens", **self._names, "first": first, "last": last, "text": text})
 
     async def _tell_end(self, event: Ended) -> None:
-        marking, self._marking = self._marking, None
-        if marking:
-            with contextlib.suppress(OperationalError, InterfaceError):  # what ends it writes all that this would have
-                await marking
+        if self._marking:
+            self._marking.cancel()
         message, usage = await in_thread(self._finish)()
         await self._send(
             {

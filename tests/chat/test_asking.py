@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Plan, UsageDay
 from accounts.scoping import tenant_scope
@@ -276,3 +277,35 @@ def test_an_answer_that_was_replied_to_is_not_continued(member, send, hand):
     assert Conversation.objects.get().leaf_id == later.answer.pk
     shown = thread_json(Conversation.objects.get())
     assert [message["can_continue"] for message in shown] == [False] * 4
+
+
+def test_a_branch_is_read_from_the_root_to_its_leaf_and_no_other(member, send, hand):
+    first = send("One")
+    answered(hand, first, "1")
+    second = send("Two", conversation_id=first.conversation.pk)
+    answered(hand, second, "2")
+    other = send("Other", conversation_id=first.conversation.pk, parent_id=first.answer.pk)
+    answered(hand, other, "3")
+    conversation = Conversation.objects.get(pk=first.conversation.pk)
+    shown = [message.text for message in conversation.branch(conversation.leaf_id)]
+    assert shown == ["One", "1", "Other", "3"]
+    assert [message.text for message in conversation.branch(second.answer.pk)] == ["One", "1", "Two", "2"]
+    assert conversation.branch(None) == []
+
+
+def test_a_leaf_of_another_conversation_has_no_branch_here(send, hand):
+    one, other = send("One"), send("Other")
+    assert one.conversation.branch(other.answer.pk) == []
+
+
+def test_a_send_reads_the_texts_of_its_own_branch_alone(member, send, hand):
+    first = send("One")
+    answered(hand, first, "left behind")
+    again = regenerate_answer(membership=member, message_id=first.answer.pk, key=uuid.uuid4())
+    answered(hand, again, "gone on from")
+    with CaptureQueriesContext(connection) as queries:
+        sent = send("Two", conversation_id=first.conversation.pk)
+    job = hand.take()
+    assert [message.content for message in job.messages][1:] == ["One", "gone on from", "Two"]
+    assert len(queries) <= 11
+    assert sent.answer.parent_id == sent.user_message.pk
