@@ -66,7 +66,7 @@ def page_json(membership: Membership, conversation: Conversation | None) -> dict
         "workspace": {"slug": tenant.slug, "name": tenant.name, "url": tenant.get_absolute_url()},
         "socket": f"/ws/w/{tenant.slug}/",
         "api": f"/api/v1/w/{tenant.slug}/",
-        "me": {"name": user.name, "email": user.email, "initials": user.name[:1].upper()},
+        "me": {"id": str(user.pk), "name": user.name, "email": user.email, "initials": user.name[:1].upper()},
         "can_see_reports": membership.can_see_reports,
         "reports": reverse("feedback:report", args=[tenant.slug]),
         "conversation": conversation_json(conversation, tenant) if conversation else None,

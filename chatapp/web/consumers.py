@@ -69,7 +69,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self.close(NO_WORKSPACE)
             return
         model = await watch.add(self._tell_model)
-        await self._send({"type": "welcome", "protocol": PROTOCOL, "model": model, "usage": usage})
+        person = str(self.membership.user_id)
+        await self._send({"type": "welcome", "protocol": PROTOCOL, "person": person, "model": model, "usage": usage})
 
     async def disconnect(self, code: int) -> None:
         watch.remove(self._tell_model)

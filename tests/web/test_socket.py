@@ -18,9 +18,9 @@ from tests.web.tabs import Tab
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("transport", "no_titles")]
 
 
-async def test_the_first_frame_tells_the_model_and_the_usage(member, tab_of):
+async def test_the_first_frame_tells_the_person_the_model_and_the_usage(member, tab_of):
     welcome = await (await tab_of(member)).open()
-    assert (welcome["type"], welcome["protocol"]) == ("welcome", 1)
+    assert (welcome["type"], welcome["protocol"], welcome["person"]) == ("welcome", 1, str(member.user_id))
     assert (welcome["model"]["state"], welcome["model"]["name"]) == ("ready", "test")
     assert (welcome["usage"]["used"], welcome["usage"]["limit"]) == (0, 100_000)
 
