@@ -191,8 +191,13 @@ def _title_on_commit(question: Message) -> None:
 
 
 def _checked_text(text: str) -> str:
-    """The message without what PostgreSQL cannot store. Raises for an empty or over-long one."""
-    text = text.replace("\x00", "").strip()
+    """The message without blank lines around it or what PostgreSQL cannot store. Raises for an empty or over-long one.
+
+    The first line keeps its indentation: it may be code, or an item of a list.
+    """
+    text = text.replace("\x00", "").rstrip()
+    indentation = len(text) - len(text.lstrip())
+    text = text[text.rfind("\n", 0, indentation) + 1 :]
     if not text:
         raise BadRequest("Write something first.")
     most = settings.CHATAPP_MAX_MESSAGE_CHARACTERS

@@ -62,10 +62,10 @@ def nothing_written():
 
 
 def test_a_first_message_begins_a_conversation_and_queues_its_answer(member, send, transport):
-    accepted = send("  Hello\x00 there  ")
+    accepted = send("\n Hello\x00 there  ")
     question, answer = Message.objects.order_by("created_at")
     assert (question.text, question.role, question.state, question.parent) == (
-        "Hello there",
+        " Hello there",
         "user",
         "done",
         None,
@@ -155,6 +155,19 @@ def test_a_second_question_waits_for_the_answer(send):
     with pytest.raises(AlreadyAnswering):
         send("And?", conversation_id=first.conversation.pk)
     assert Message.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("    if x:\n        y()\n", "    if x:\n        y()"),
+        ("\n \t\n\r\n  - one\n  - two  \n\n", "  - one\n  - two"),
+        ("\tx", "\tx"),
+        ("Hi \n\n there", "Hi \n\n there"),
+    ],
+)
+def test_a_message_keeps_its_indentation_and_loses_blank_lines_around_it(send, text, kept):
+    assert send(text).user_message.text == kept
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\x00"])
