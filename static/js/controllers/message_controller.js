@@ -1,14 +1,17 @@
 import { Controller } from "vendor/stimulus";
 import { toast } from "models/dom";
-import { MarkdownView } from "models/markdown";
 import { endingLine, tokens } from "models/phrases";
+
+const rendering = import("models/markdown"); // half of the page's script: asked for at once, and nothing else waits for it
 
 /** One message. Its article carries the message itself, and `sourceText`, exactly what was written. */
 export default class extends Controller {
   static targets = ["body", "ending", "endingWords", "goOn", "copy", "good", "bad", "switcher", "previous", "next", "count", "made"];
 
-  connect() {
+  async connect() {
     this.frame = null;
+    const { MarkdownView } = await rendering;
+    if (!this.element.isConnected) return;
     if (this.assistant) this.view ??= new MarkdownView(this.bodyTarget, document.getElementById("code-box"));
     if (this.element.early) this.timer = setTimeout(() => this.draw());
     else this.draw();
@@ -36,6 +39,7 @@ export default class extends Controller {
     this.frame = null;
     this.#drawSwitcher();
     if (!this.assistant) return void (this.bodyTarget.textContent = this.message.text);
+    if (!this.view) return; // it draws as soon as it can
     if (this.message.live) this.view.update(this.message.text);
     else this.view.finish(this.message.text);
     this.#drawState();
