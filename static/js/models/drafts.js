@@ -1,14 +1,14 @@
 /**
- * What was typed and not yet accepted, by conversation (null: a new one), and the request that was sent and not yet
- * answered. Drafts live in `local`, shared by tabs; the pending request in `session`, this tab's own, so that a reload
- * repeats it with the same key. A browser may refuse storage
- * (then `local()` or `session()` throws): both live as long as the page then.
+ * What one person typed in one workspace and that was not yet accepted, by conversation (null: a new one), and the
+ * request that was sent and not yet answered. Drafts live in `local`, shared by tabs; the pending request in `session`,
+ * this tab's own, so that a reload repeats it with the same key. A browser may refuse storage (then `local()` or
+ * `session()` throws): both live as long as the page then. Nobody reads what another person typed at the same browser.
  */
 export class Drafts {
   #memory = new Map();
 
-  constructor({ workspace, local, session }) {
-    Object.assign(this, { workspace, local, session });
+  constructor({ person, workspace, local, session }) {
+    Object.assign(this, { person, workspace, local, session });
   }
 
   read(conversation) {
@@ -29,7 +29,7 @@ export class Drafts {
   }
 
   #key(kind, conversation) {
-    return `${kind}:${this.workspace}:${conversation ?? "new"}`;
+    return `${own(this.person)}${kind}:${this.workspace}:${conversation ?? "new"}`;
   }
 
   #read(storage, key) {
@@ -50,4 +50,25 @@ export class Drafts {
       // Refused or full: the memory above keeps it for this page.
     }
   }
+}
+
+/** Drop all that this person typed, in every workspace, and what was kept when persons were not yet told apart. */
+export function forget(person, storages) {
+  const begins = [own(person), "draft:", "pending:"];
+  for (const storage of storages) {
+    try {
+      drop(storage(), (key) => begins.some((begin) => key.startsWith(begin)));
+    } catch {
+      // A storage that is refused holds nothing.
+    }
+  }
+}
+
+function own(person) {
+  return `person:${person}:`;
+}
+
+function drop(storage, chosen) {
+  const keys = Array.from({ length: storage.length }, (_, index) => storage.key(index));
+  for (const key of keys.filter(chosen)) storage.removeItem(key);
 }

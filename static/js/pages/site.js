@@ -1,4 +1,9 @@
 import { Application } from "vendor/stimulus";
+import LogoutController from "controllers/logout_controller";
 import RevealController from "controllers/reveal_controller";
 
-Application.start().register("reveal", RevealController);
+const application = new Application();
+
+application.register("logout", LogoutController);
+application.register("reveal", RevealController);
+application.start();
