@@ -1,5 +1,5 @@
 import { Controller } from "vendor/stimulus";
-import { toast } from "models/dom";
+import { copy, toast } from "models/dom";
 import { endingLine, tokens } from "models/phrases";
 
 const rendering = import("models/markdown"); // half of the page's script: asked for at once, and nothing else waits for it
@@ -46,11 +46,9 @@ export default class extends Controller {
     this.#drawRating();
   }
 
-  copy() {
-    navigator.clipboard.writeText(this.element.sourceText).then(
-      () => toast("Copied"),
-      () => toast("The browser did not allow copying. Select the text instead."),
-    );
+  async copy() {
+    const copied = await copy(this.element.sourceText);
+    toast(copied ? "Copied" : "The browser did not allow copying. Select the text instead.");
   }
 
   rate({ params: { value } }) {

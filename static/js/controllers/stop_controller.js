@@ -1,4 +1,5 @@
 import { Controller } from "vendor/stimulus";
+import { composes } from "models/keys";
 
 /** Stop, in the place of Send while an answer is written. Escape does the same, unless it closes something first. */
 export default class extends Controller {
@@ -15,6 +16,6 @@ export default class extends Controller {
 
   escape(event) {
     const overlay = document.querySelector("dialog[open], :popover-open");
-    if (!this.element.hidden && !overlay && !event.defaultPrevented) this.now();
+    if (!this.element.hidden && !overlay && !event.defaultPrevented && !composes(event)) this.now();
   }
 }
