@@ -8,16 +8,27 @@ const { Session } = await import("models/session");
 const live = { state: "queued", generation: "g" };
 
 /** A session whose connection answers requests with `reply` and writes down what it is told. */
-function setUp({ conversation = { id: "c" }, messages = [], reply = null, stored = [] } = {}) {
+function setUp({ conversation = { id: "c" }, messages = [], reply = null, stored = [], outages = [] } = {}) {
   const sent = [];
   const told = [];
+  const refusals = [];
+  const timers = [];
   const connection = {
-    tell: (frame) => sent.push(frame),
+    tell: (make, never) => (sent.push(make()), refusals.push(never)),
     request: async (frame) => (sent.push(frame), reply),
   };
-  const api = { get: async () => ({ messages: stored }), patch: async (path, body) => (sent.push({ path, ...body }), { messages: stored }) };
-  const session = new Session({ conversation, messages, connection, api, emit: (name, detail) => told.push([name, detail]) });
-  return { session, sent, told, names: () => told.map(([name]) => name) };
+  const read = async () => {
+    if (outages.length) throw outages.shift();
+    return { messages: stored };
+  };
+  const api = { get: read, patch: async (path, body) => (sent.push({ path, ...body }), { messages: stored }) };
+  const session = new Session({ conversation, messages, connection, api, emit: (name, detail) => told.push([name, detail]), later: (run) => timers.push(run) });
+  const elapse = async () => {
+    await new Promise(setImmediate);
+    timers.splice(0).forEach((run) => run());
+    await new Promise(setImmediate);
+  };
+  return { session, sent, told, refusals, timers, elapse, names: () => told.map(([name]) => name) };
 }
 
 const tokens = (first, last, text) => ({ type: "tokens", message: "a", generation: "g", first, last, text });
@@ -114,4 +125,66 @@ test("switching the branch asks the server and shows what it says", async () => 
   await session.show("b");
   assert.deepEqual(sent, [{ path: "conversations/c/", leaf: "b" }]);
   assert.equal(session.thread.leaf.text, "Other");
+});
+
+const outage = (code) => Object.assign(new Error(code), { code });
+
+test("a subscription or a stop that is made again goes on from where the answer is by then, or not at all", () => {
+  const makers = [];
+  const { session } = setUp({ messages: [question("q"), answer("a", "q", live)] });
+  session.connection.tell = (make) => makers.push(make);
+  session.resume();
+  session.stop();
+  const [open, subscription, stop] = makers;
+  session.receive(tokens(1, 3, "abc"));
+  assert.deepEqual(subscription(), subscribe(3));
+  session.receive(end(4, 3));
+  assert.equal(subscription(), null);
+  assert.ok(!stop());
+  session.leave();
+  assert.equal(open(), null);
+});
+
+test("a conversation that is read anew is read again when the server fails, and after it is gone never", async () => {
+  for (const code of ["offline", "server_error", "unavailable"]) {
+    const stored = [question("q"), answer("a", "q", { text: "Yes" })];
+    const { session, elapse } = setUp({ messages: [question("q")], stored, outages: [outage(code), outage(code)] });
+    session.receive({ type: "opened", conversation: "c", leaf: "a", title: "" });
+    await elapse();
+    assert.equal(session.thread.leaf.id, "q");
+    await elapse();
+    assert.equal(session.thread.leaf.text, "Yes");
+  }
+  const { session, told, timers, elapse } = setUp({ outages: [outage("not_found")] });
+  await session.reload();
+  await elapse();
+  assert.deepEqual([told, timers], [[["removed", { id: "c" }]], []]);
+});
+
+test("a conversation that cannot be opened any more is looked for once, and is told as removed when it is gone", async () => {
+  const { session, told, refusals } = setUp({ outages: [outage("not_found")] });
+  session.resume();
+  refusals[0]();
+  await new Promise(setImmediate);
+  assert.deepEqual(told, [["removed", { id: "c" }]]);
+});
+
+test("a stream that fails without naming a request is subscribed to again after a pause", async () => {
+  const { session, sent, elapse } = setUp({ messages: [question("q"), answer("a", "q", live)] });
+  session.receive(tokens(1, 2, "ab"));
+  session.receive({ type: "error", ref: null, error: { code: "server_error" } });
+  assert.deepEqual(sent, []);
+  await elapse();
+  assert.deepEqual(sent, [subscribe(2)]);
+  session.receive({ type: "error", ref: "r9", error: { code: "bad_request" } });
+  await elapse();
+  assert.equal(sent.length, 1);
+});
+
+test("a conversation that was left says nothing any more", async () => {
+  const { session, told, sent } = setUp({ messages: [question("q"), answer("a", "q", live)], stored: [] });
+  session.leave();
+  session.receive(tokens(1, 1, "a"));
+  await session.reload();
+  assert.deepEqual([told, sent], [[], []]);
 });

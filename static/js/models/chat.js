@@ -1,5 +1,6 @@
 import { Api, csrfToken } from "models/api";
 import { Drafts } from "models/drafts";
+import { newId } from "models/ids";
 import { Outbox } from "models/outbox";
 import { Session } from "models/session";
 import { Connection, socketUrl } from "models/socket";
@@ -11,7 +12,8 @@ import { Connection, socketUrl } from "models/socket";
 export class Chat {
   constructor(page, tell) {
     Object.assign(this, { page, tell });
-    this.drafts = new Drafts({ workspace: page.workspace.slug, local: () => localStorage, session: () => sessionStorage });
+    const [person, workspace] = [page.me.id, page.workspace.slug];
+    this.drafts = new Drafts({ person, workspace, local: () => localStorage, session: () => sessionStorage });
     this.outbox = new Outbox({ drafts: this.drafts, tell });
     this.api = new Api({ base: page.api, token: csrfToken() });
     this.connection = this.#newConnection();
@@ -20,23 +22,36 @@ export class Chat {
 
   show(conversation, messages) {
     const { api, connection, tell: emit } = this;
+    this.session?.leave();
     this.session = new Session({ conversation, messages, connection, api, emit });
   }
 
   /** Resolves when the server has accepted or refused the question, which is told. */
   ask(text, model) {
     const { conversation, thread } = this.session;
-    const request = { key: crypto.randomUUID(), text, model, conversation: conversation?.id ?? null, parent: thread.leaf?.id ?? null };
-    return this.outbox.deliver(this.session, request);
+    const question = { text, model, conversation: conversation?.id ?? null, parent: thread.leaf?.id ?? null };
+    return this.outbox.post(this.session, question);
+  }
+
+  regenerate(message) {
+    return this.session.regenerate({ key: newId(), message });
+  }
+
+  goOn(message) {
+    return this.session.goOn({ key: newId(), message });
   }
 
   #newConnection() {
+    const told = (state) => this.tell("connection", { state });
     return new Connection({
       url: socketUrl(location, this.page.socket),
+      person: this.page.me.id,
       WebSocket,
-      onOpen: () => (this.session.resume(), this.tell("connection", { state: "up" })),
-      onDown: () => this.tell("connection", { state: "down" }),
-      onRefused: (state) => this.tell("connection", { state }),
+      onOpen: () => (this.session.resume(), told("up")),
+      onDown: (why) => told(navigator.onLine ? why : "offline"),
+      onBarred: told,
+      // The page's token is of the session that ended.
+      onReturn: () => location.reload(),
       onFrame: (frame) => this.session.receive(frame),
     });
   }

@@ -1,4 +1,5 @@
 import { Thread } from "models/thread";
+import { mayPass, pause } from "models/trying";
 
 /**
  * What the page knows of its conversation, kept true by the frames of the connection. Holds no DOM: everything a reader
@@ -7,15 +8,23 @@ import { Thread } from "models/thread";
  * conversation ({conversation, shown}: a new one was made) · title · removed · usage · model.
  */
 export class Session {
-  constructor({ conversation, messages, connection, api, emit }) {
-    Object.assign(this, { conversation, connection, api, emit });
+  constructor({ conversation, messages, connection, api, emit, later = (run, delay) => setTimeout(run, delay) }) {
+    Object.assign(this, { conversation, connection, api, later });
     this.thread = new Thread(messages);
     this.stopping = null;
+    this.failures = 0; // of streams, since one has gone on
+    this.left = false;
+    this.emit = (name, detail) => this.left || emit(name, detail);
+  }
+
+  /** Another conversation is shown now: nothing is asked or told any more. */
+  leave() {
+    this.left = true;
   }
 
   /** After every (re)connect: hear of the conversation again, and go on with each answer from its last event. */
   resume() {
-    if (this.conversation) this.connection.tell({ type: "open", conversation: this.conversation.id });
+    if (this.conversation) this.connection.tell(() => this.#opening(), () => this.reload());
     this.#followLive();
     if (this.thread.get(this.stopping)?.live) this.stop();
   }
@@ -42,7 +51,7 @@ export class Session {
   stop() {
     const { answering } = this.thread;
     this.stopping = answering?.id ?? null;
-    if (answering) this.connection.tell({ type: "stop", message: answering.id });
+    if (answering) this.connection.tell(() => answering.live && { type: "stop", message: answering.id });
   }
 
   /** Show the branch that ends below `message`, which may not be shown now. */
@@ -51,9 +60,16 @@ export class Session {
     this.#replace(messages);
   }
 
-  async reload() {
-    const { messages } = await this.api.get(this.#path);
-    this.#replace(messages);
+  /** Show what the database has. Nobody waits for this by hand: when it fails it is tried again. */
+  async reload(failed = 0) {
+    if (this.left) return;
+    try {
+      const { messages } = await this.api.get(this.#path);
+      this.#replace(messages);
+    } catch (error) {
+      if (error.code === "not_found") this.on_removed({ conversation: this.conversation.id });
+      else if (mayPass(error)) this.later(() => this.reload(failed + 1), pause(failed));
+    }
   }
 
   receive(frame) {
@@ -80,6 +96,11 @@ export class Session {
 
   on_removed({ conversation }) {
     this.emit("removed", { id: conversation });
+  }
+
+  /** A stream that the server began by itself has failed: no request of ours is named. */
+  on_error({ ref }) {
+    if (!ref) this.later(() => this.#followLive(), pause(this.failures++));
   }
 
   on_opened({ conversation, leaf, title }) {
@@ -123,6 +144,7 @@ export class Session {
     if (outcome === "gap") this.#heal(message, frame);
     if (outcome !== "applied") return;
     message.healing = false;
+    this.failures = 0;
     this.emit(message.state === state ? name : "message", message);
   }
 
@@ -162,7 +184,19 @@ export class Session {
     }
   }
 
-  #subscribe({ id, generation, seq }) {
-    this.connection.tell({ type: "subscribe", message: id, generation, after_seq: seq });
+  #subscribe(message) {
+    const unknown = () => this.later(() => this.reload(), pause(this.failures++));
+    this.connection.tell(() => this.#subscription(message), unknown);
+  }
+
+  /** Null when it is not wanted any more. */
+  #subscription(message) {
+    const { id, generation, seq, live } = message;
+    const wanted = live && !this.left && this.thread.get(id) === message;
+    return wanted ? { type: "subscribe", message: id, generation, after_seq: seq } : null;
+  }
+
+  #opening() {
+    return this.left ? null : { type: "open", conversation: this.conversation.id };
   }
 }

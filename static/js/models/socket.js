@@ -1,17 +1,19 @@
-const FIRST_DELAY = 250; // ms
-const LONGEST_DELAY = 10_000; // ms
+import { Errands } from "models/errands";
+import { RequestRefused, Requests } from "models/requests";
+import { pause } from "models/trying";
+
+const STEADY = 10_000; // ms that a connection must have held for its loss to count as the first one again
+const CONNECTING = 10_000; // ms until an attempt is given up: a network that has gone may never say so
 const HEARTBEAT = 20_000; // ms without a frame after which we ask whether anyone is there
 const PATIENCE = 8_000; // ms to wait for the answer
-const FINAL = new Map([[4401, "logged_out"], [4404, "not_found"]]);
+const DOUBT = 2_500; // ms to wait for it when the browser says that the network is gone
 const RESTARTING = 1012;
-
-/** A request that the server refused: `code`, `message`, `retry_after` (s or null), `resets_at` (ISO or null). */
-export class RequestRefused extends Error {
-  constructor(error) {
-    super(error.message);
-    Object.assign(this, error);
-  }
-}
+const BARS = new Map([[4401, "logged_out"], [4404, "not_found"]]);
+const BARRED = {
+  logged_out: "You have been logged out. Log in again to go on.",
+  not_found: "You are no longer a member of this workspace.",
+  other_person: "Somebody else has logged in to this browser.",
+};
 
 /** The address of a socket on the page's own host. */
 export function socketUrl({ protocol, host }, path) {
@@ -19,121 +21,147 @@ export function socketUrl({ protocol, host }, path) {
 }
 
 /**
- * One WebSocket that comes back: exponential back-off with full jitter, at once when the server says that it restarts or
- * the browser that the network is back. Requests with an idempotency key (`key`) survive the connection: they are sent
- * again until they are answered. The others are dropped; whoever made them starts over in `onOpen`.
+ * One WebSocket that comes back: exponential back-off with full jitter, at once when the browser says that the network is
+ * back. It speaks for `person` alone: whoever the server takes us for is told with the welcome, and before it nothing is
+ * sent. `onDown(why)` hears "down" or "restarting", `onBarred(why)` that there is no use in trying until somebody acts
+ * ("logged_out", "not_found", "other_person"), `onReturn()` that it is of use again.
  */
 export class Connection {
   #socket = null;
-  #attempts = 0;
-  #waiting = new Map(); // ref -> {frame, resolve, reject}
+  #lost = 0; // connections in a row that did not hold
+  #since = 0;
+  #why = null; // we are not connected
   #nextRef = 1;
-  #timer = null;
-  #heartbeat = null;
+  #timers = {};
 
-  constructor({ url, onOpen, onFrame, onDown, onRefused, WebSocket, timers = globalThis, random = Math.random }) {
-    Object.assign(this, { url, onOpen, onFrame, onDown, onRefused, WebSocket, random });
-    this.setTimer = timers.setTimeout.bind(timers);
-    this.clearTimer = timers.clearTimeout.bind(timers);
+  constructor({ url, person, onOpen, onFrame, onDown, onBarred, onReturn, WebSocket, clock = globalThis, now = Date.now, random = Math.random }) {
+    Object.assign(this, { url, person, onOpen, onFrame, onDown, onBarred, onReturn, WebSocket, clock, now, random });
+    const later = (run, delay) => clock.setTimeout(run, delay);
+    this.requests = new Requests({ write: (frame) => this.#write(frame), later, random });
+    this.errands = new Errands({ write: (frame) => this.#write({ ...frame, ref: this.#ref() }), later, random });
     this.up = false;
+    this.barred = null;
     this.closed = false;
   }
 
   connect() {
     if (this.#socket || this.closed) return;
-    this.clearTimer(this.#timer);
+    this.#stop("reconnect");
     const socket = (this.#socket = new this.WebSocket(this.url));
-    socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
-    socket.onclose = ({ code }) => socket === this.#socket && this.#lost(code);
+    socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(JSON.parse(data));
+    socket.onclose = ({ code }) => this.#end(socket, code);
+    this.#start("silence", () => this.#abandon(), CONNECTING);
   }
 
   /** The network or the tab came back: do not wait for the timer, and do not trust an old socket. */
   wake() {
-    if (this.#socket) return this.up && this.#ask();
-    this.#attempts = 0;
+    if (this.#socket) return void (this.up && this.#ask());
+    this.#lost = 0;
     this.connect();
+  }
+
+  /** The browser says that the network is gone. A server on this machine is still there, so it is asked. */
+  doubt() {
+    if (!this.up) return void (this.barred ?? this.onDown(this.#why ?? "down"));
+    this.#ask();
+    this.#start("doubt", () => this.#abandon(), DOUBT);
   }
 
   /** Leave for good; nothing is sent or reported afterwards. */
   close() {
     this.closed = true;
-    this.clearTimer(this.#timer);
-    this.clearTimer(this.#heartbeat);
-    const socket = this.#socket;
-    this.#socket = null;
-    socket?.close();
+    this.#letGo()?.close();
+    this.#stop("reconnect");
   }
 
   /** Send a frame that is answered; resolves with the reply, rejects with RequestRefused. */
   request(frame) {
-    const ref = `r${this.#nextRef++}`;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(ref, { frame: { ...frame, ref }, resolve, reject });
-      if (this.up) this.#write(this.#waiting.get(ref).frame);
-    });
+    if (this.barred) return Promise.reject(new RequestRefused({ code: this.barred, message: BARRED[this.barred] }));
+    return this.requests.add({ ...frame, ref: this.#ref() });
   }
 
-  /** Send a frame whose effect, if any, arrives as other frames. Dropped while there is no connection. */
-  tell(frame) {
-    if (this.up) this.#write({ ...frame, ref: `r${this.#nextRef++}` });
+  /** Send what `make` gives (see Errands). Dropped while there is no connection: `onOpen` is the time to ask anew. */
+  tell(make, never) {
+    if (this.up) this.errands.run(make, never);
+  }
+
+  #ref() {
+    return `r${this.#nextRef++}`;
   }
 
   #write(frame) {
     this.#socket.send(JSON.stringify(frame));
+    return frame;
   }
 
   #receive(frame) {
-    this.#listen();
-    if (frame.type === "welcome") this.#welcome();
-    const waiting = frame.ref && this.#waiting.get(frame.ref);
-    if (waiting) {
-      this.#waiting.delete(frame.ref);
-      if (frame.type === "error") return waiting.reject(new RequestRefused(frame.error));
-      waiting.resolve(frame);
-    }
-    if (frame.type !== "pong") this.onFrame(frame);
+    this.#start("silence", () => this.#ask(), HEARTBEAT);
+    if (frame.type === "welcome" && !this.#welcome(frame)) return;
+    if (frame.type === "pong") return this.#stop("doubt");
+    if (this.requests.settle(frame) && frame.type === "error") return;
+    if (frame.type === "error" && this.errands.refused(frame)) return;
+    this.onFrame(frame);
   }
 
-  #welcome() {
+  /** False when this page is not to go on. */
+  #welcome({ person }) {
+    if (person !== this.person) return void this.#bar("other_person");
+    if (this.barred) return void this.onReturn();
     this.up = true;
-    this.#attempts = 0;
-    for (const { frame } of this.#waiting.values()) this.#write(frame);
+    this.#since = this.now();
+    this.#why = null;
+    this.requests.begin();
     this.onOpen();
+    return true;
   }
 
-  #lost(code) {
+  #end(socket, code) {
+    if (socket !== this.#socket) return;
+    const wasUp = this.up;
+    if (wasUp && this.now() - this.#since >= STEADY) this.#lost = 0;
+    this.#letGo();
+    this.requests.lost(code);
+    this.errands.lost();
+    if (BARS.has(code)) return this.#bar(BARS.get(code), wasUp);
+    this.onDown((this.#why ??= code === RESTARTING ? "restarting" : "down"));
+    this.#start("reconnect", () => this.connect(), pause(this.#lost++, this.random));
+  }
+
+  /** A session that has just ended may have been renewed in another tab: before it is told we look once. */
+  #bar(why, wasUp) {
+    this.#letGo()?.close();
+    this.barred = why;
+    if (why === "not_found") this.requests.rejectAll({ code: why, message: BARRED[why] });
+    if (why === "logged_out" && wasUp) this.connect();
+    else this.onBarred(why);
+  }
+
+  #letGo() {
+    for (const name of ["silence", "doubt"]) this.#stop(name);
+    const socket = this.#socket;
     this.#socket = null;
     this.up = false;
-    this.clearTimer(this.#heartbeat);
-    for (const [ref, { frame }] of this.#waiting) if (!frame.key) this.#waiting.delete(ref);
-    if (FINAL.has(code)) return this.onRefused(FINAL.get(code));
-    this.onDown();
-    this.#timer = this.setTimer(() => this.connect(), this.#delay(code));
-  }
-
-  #delay(code) {
-    const ceiling = code === RESTARTING ? FIRST_DELAY : Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#attempts);
-    this.#attempts += 1;
-    return this.random() * ceiling;
-  }
-
-  /** Any frame shows that the other end lives; after a silence we ask. */
-  #listen() {
-    this.clearTimer(this.#heartbeat);
-    this.#heartbeat = this.setTimer(() => this.#ask(), HEARTBEAT);
+    return socket;
   }
 
   #ask() {
-    this.tell({ type: "ping" });
-    this.clearTimer(this.#heartbeat);
-    const socket = this.#socket;
-    this.#heartbeat = this.setTimer(() => this.#abandon(socket), PATIENCE);
+    this.tell(() => ({ type: "ping" }));
+    this.#start("silence", () => this.#abandon(), PATIENCE);
   }
 
   /** A dead network may report a close only after minutes, so we do not wait for it. */
-  #abandon(socket) {
-    if (socket !== this.#socket) return;
+  #abandon() {
+    const socket = this.#socket;
     socket.close();
-    this.#lost(1006);
+    this.#end(socket, 1006);
+  }
+
+  #start(name, run, delay) {
+    this.#stop(name);
+    this.#timers[name] = this.clock.setTimeout(run, delay);
+  }
+
+  #stop(name) {
+    this.clock.clearTimeout(this.#timers[name]);
   }
 }
