@@ -9,6 +9,8 @@ test("a message may be sent once it has words, is short enough and nothing else 
   assert.equal(gate.obstacle("Hi"), "");
   assert.equal(gate.obstacle(" "), "Write a message first");
   assert.equal(gate.obstacle("🦊🦊🦊"), "", "code points are counted");
+  assert.equal(gate.obstacle("\u0001\u0000 \u001b"), "Write a message first", "nothing of it can be sent");
+  assert.equal(gate.obstacle("\u0001\u0001Hey"), "", "what is not sent does not count");
   assert.equal(gate.obstacle("abcd"), "1 character over the limit of 3");
   assert.equal(gate.warning("abcd"), "1 character over the limit of 3");
   assert.equal(gate.warning(" "), "");
@@ -30,4 +32,18 @@ test("a refused message is held until its time, or until the hold is lifted", ()
   gate.hold(5000);
   gate.hold(0);
   assert.equal(gate.obstacle("Hi"), "");
+});
+
+test("without a connection a message waits and says for what; behind a closed door none is begun", () => {
+  const gate = new Gate({ limit: 100 });
+  for (const connection of ["down", "offline", "restarting"]) {
+    Object.assign(gate, { connection, sending: false });
+    assert.deepEqual([gate.obstacle("Hi"), gate.warning("Hi")], ["", ""]);
+    gate.sending = true;
+    assert.deepEqual([gate.obstacle("Hi"), gate.warning("Hi")], Array(2).fill("Sent as soon as the connection is back"));
+  }
+  Object.assign(gate, { connection: "logged_out", sending: false });
+  assert.equal(gate.obstacle("Hi"), "Log in again to send this");
+  gate.sending = true;
+  assert.equal(gate.warning("Hi"), "Sent once you have logged in again");
 });

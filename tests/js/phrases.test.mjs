@@ -62,6 +62,21 @@ test("a text over the limit says by how much", () => {
   assert.equal(phrases.tooLong(33_204, 32_000), "1,204 characters over the limit of 32,000");
 });
 
+test("a lost connection says what it is, and where it needs somebody names the way", () => {
+  const states = ["down", "restarting", "offline", "logged_out", "not_found", "other_person"];
+  const lines = states.map((state) => phrases.connectionLine(state, false));
+  assert.equal(new Set(lines.map(({ words }) => words)).size, states.length);
+  assert.deepEqual(lines.map(({ way }) => way), [null, null, null, "Log in", "Your workspaces", "Open their chats"]);
+  assert.equal(phrases.connectionLine("down", true).words, "Connection lost. Reconnecting… Your answer goes on being written.");
+  assert.equal(phrases.connectionLine("logged_out", true).words, "You have been logged out. What you wrote here is kept for you.");
+});
+
+test("a refused message says where it is kept", () => {
+  assert.equal(phrases.keptLine({ draft: false }), "");
+  assert.equal(phrases.keptLine({ draft: true, elsewhere: false }), "Your message is kept.");
+  assert.equal(phrases.keptLine({ draft: true, elsewhere: true }), "Your message is kept in the chat it was written in.");
+});
+
 test("the message box says why it does not send", () => {
   const ready = { text: "Hi", length: 2, limit: 10, sending: false, answering: false };
   assert.equal(phrases.obstacle(ready), "");

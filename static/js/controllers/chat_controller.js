@@ -1,5 +1,6 @@
 import { Controller } from "vendor/stimulus";
 import { Chat } from "models/chat";
+import { inWords } from "models/mishaps";
 
 /** Ties the conversation to the page: what people do comes in as actions, what happens goes out as chat:… events. */
 export default class extends Controller {
@@ -17,7 +18,7 @@ export default class extends Controller {
   }
 
   send({ detail: { text, model } }) {
-    this.chat.ask(text, model);
+    this.#try(() => this.chat.ask(text, model), true);
   }
 
   stop() {
@@ -25,15 +26,15 @@ export default class extends Controller {
   }
 
   regenerate({ detail: { id } }) {
-    this.#try(this.chat.session.regenerate({ key: crypto.randomUUID(), message: id }));
+    this.#try(() => this.chat.regenerate(id));
   }
 
   goOn({ detail: { id } }) {
-    this.#try(this.chat.session.goOn({ key: crypto.randomUUID(), message: id }));
+    this.#try(() => this.chat.goOn(id));
   }
 
   show({ detail: { id } }) {
-    this.#try(this.chat.session.show(id));
+    this.#try(() => this.chat.session.show(id));
   }
 
   /** The shown conversation was deleted: a new one takes its place without a load, so that this can be undone. */
@@ -48,8 +49,17 @@ export default class extends Controller {
     if (document.visibilityState === "visible") this.chat.connection.wake();
   }
 
+  doubt() {
+    this.chat.connection.doubt();
+  }
+
   back() {
     location.reload();
+  }
+
+  /** Kept by the browser for its back button: whoever is logged in by now, it is for the server to say what they may see. */
+  shown({ persisted }) {
+    if (persisted) location.reload();
   }
 
   #begin() {
@@ -60,11 +70,16 @@ export default class extends Controller {
     outbox.resend(session);
   }
 
-  #try(act) {
-    act.catch((error) => this.#tell("refused", { error, draft: false }));
+  async #try(act, draft = false) {
+    try {
+      await act();
+    } catch (error) {
+      this.#tell("refused", { error, draft });
+    }
   }
 
   #tell(name, detail) {
+    if (name === "refused") detail.error = inWords(detail.error);
     if (name === "conversation" && detail.shown) history.pushState(null, "", detail.conversation.url);
     this.dispatch(name, { detail });
     if (name === "thread" || name === "message") this.#tellAnswering();

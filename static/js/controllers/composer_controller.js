@@ -1,8 +1,10 @@
 import { Controller } from "vendor/stimulus";
 import { fit } from "models/dom";
 import { Gate } from "models/gate";
+import { sends } from "models/keys";
+import { sendable } from "models/text";
 
-const SIZES_ITSELF = CSS.supports("field-sizing", "content"); // else measured here, which costs a layout
+const TOUCH = matchMedia("(pointer: coarse) and (hover: none)");
 
 /** The message box: Enter sends, Shift+Enter breaks the line; while an answer is written, Stop takes the place of Send. */
 export default class extends Controller {
@@ -11,10 +13,11 @@ export default class extends Controller {
 
   ready({ detail: { page, drafts } }) {
     this.gate.limit = page.limits.characters;
-    this.drafts = drafts;
-    this.conversation = page.conversation?.id ?? null;
-    if (!this.inputTarget.value) this.inputTarget.value = drafts.pending?.text ?? drafts.read(this.conversation);
-    this.#draw();
+    Object.assign(this, { drafts, conversation: page.conversation?.id ?? null });
+    this.inputTarget.enterKeyHint = TOUCH.matches ? "enter" : "send";
+    const { pending } = drafts; // sent again by now
+    this.inputTarget.value ||= pending?.conversation === this.conversation ? pending.text : drafts.read(this.conversation);
+    this.#sending(pending !== null);
   }
 
   typed() {
@@ -23,9 +26,7 @@ export default class extends Controller {
   }
 
   key(event) {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    this.submit(event);
+    if (sends(event, TOUCH.matches)) this.submit(event);
   }
 
   submit(event) {
@@ -50,22 +51,28 @@ export default class extends Controller {
     this.#draw();
   }
 
+  connection({ detail: { state } }) {
+    this.gate.connection = state;
+    this.#draw();
+  }
+
   /** The text is the server's now. What was typed meanwhile stays. */
   sent({ detail: { text } }) {
+    if (sendable(this.inputTarget.value) === text) this.inputTarget.value = "";
+    this.drafts.write(this.conversation, this.inputTarget.value);
     this.#sending(false);
-    if (this.inputTarget.value === text) this.inputTarget.value = "";
-    this.#draw();
   }
 
   /** Not to be sent again before its time. A day's quota may be raised meanwhile, so that one is always worth a try. */
   refused({ detail: { error, draft } }) {
+    if (!draft) return;
+    if (error.retry_after && !error.resets_at) this.gate.hold(error.retry_after * 1000, () => this.#draw());
     this.#sending(false);
-    if (draft && error.retry_after && !error.resets_at) this.#hold(error.retry_after * 1000);
   }
 
   /** The wait is over and the person says so. */
   again() {
-    this.#hold(0);
+    this.gate.hold(0);
     this.element.requestSubmit();
   }
 
@@ -80,21 +87,15 @@ export default class extends Controller {
     this.inputTarget.focus();
   }
 
-  #hold(milliseconds) {
-    clearTimeout(this.held);
-    this.gate.hold(milliseconds);
-    this.held = setTimeout(() => this.#draw(), milliseconds);
-    this.#draw();
-  }
-
   #sending(sending) {
     this.gate.sending = sending;
     this.sendTarget.ariaBusy = sending;
+    this.#draw();
   }
 
   #draw() {
     this.sendTarget.ariaDisabled = Boolean(this.gate.obstacle(this.inputTarget.value));
     this.hintTarget.textContent = this.gate.warning(this.inputTarget.value);
-    if (!SIZES_ITSELF) fit(this.inputTarget);
+    fit(this.inputTarget);
   }
 }

@@ -1,31 +1,43 @@
 import { Controller } from "vendor/stimulus";
+import { connectionLine } from "models/phrases";
 
 const PATIENCE = 1000; // ms; a shorter gap is not worth a word
-const WORDS = {
-  down: "Connection lost. Reconnecting…",
-  logged_out: "You have been logged out. Load the page to log in again; your draft is kept.",
-  not_found: "You are no longer a member of this workspace.",
-};
+const BRIEF = new Set(["down", "restarting"]);
 
-/** Says when the connection has been lost for a while, and falls silent when it is back. */
+/** Says what has become of the connection and what to do about it, and falls silent when it is back. */
 export default class extends Controller {
-  static targets = ["words"];
+  static targets = ["words", "network", "door", "way"];
+  static values = { login: String };
 
   disconnect() {
     clearTimeout(this.timer);
   }
 
   changed({ detail: { state } }) {
-    if (state === "down" && this.timer) return;
-    clearTimeout(this.timer);
-    this.timer = null;
-    if (state === "up") this.element.hidden = true;
-    else this.timer = setTimeout(() => this.#show(state), state === "down" ? PATIENCE : 0);
+    this.state = state;
+    if (state === "up") return this.#hide();
+    if (!this.element.hidden || !BRIEF.has(state)) return this.#show();
+    this.timer ??= setTimeout(() => this.#show(), PATIENCE);
   }
 
-  #show(state) {
-    const answering = state === "down" && this.element.closest("[data-answering]");
-    this.wordsTarget.textContent = WORDS[state] + (answering ? " Your answer goes on being written." : "");
+  #hide() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.element.hidden = true;
+  }
+
+  #show() {
+    const { words, way } = connectionLine(this.state, this.element.closest("[data-answering]") !== null);
+    if (this.wordsTarget.textContent !== words) this.wordsTarget.textContent = words;
+    this.networkTarget.hidden = way !== null;
+    this.doorTarget.hidden = this.wayTarget.hidden = way === null;
+    this.wayTarget.textContent = way;
+    this.wayTarget.href = this.state === "logged_out" ? this.#login : "/";
     this.element.hidden = false;
+  }
+
+  /** Back to this page afterwards. */
+  get #login() {
+    return `${this.loginValue}?next=${encodeURIComponent(location.pathname)}`;
   }
 }

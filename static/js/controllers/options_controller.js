@@ -1,7 +1,8 @@
 import { Controller } from "vendor/stimulus";
 import { toast } from "models/dom";
+import { composes } from "models/keys";
 
-/** The menu of one conversation, shared by all rows of the list: rename, and delete with undo. */
+/** The menu of one conversation, shared by all rows of the list: rename and delete. */
 export default class extends Controller {
   static targets = ["menu"];
 
@@ -25,26 +26,14 @@ export default class extends Controller {
     input.addEventListener("blur", () => this.#renamed(item, input), { once: true });
   }
 
-  async delete() {
+  delete() {
     this.menuTarget.hidePopover();
-    const { item } = this;
-    const place = document.createComment("deleted");
-    item.replaceWith(place);
-    const back = () => place.replaceWith(item);
-    if (!(await this.#try(this.api.delete(path(item)), back))) return;
-    toast(`Deleted “${titleOf(item)}”`, { label: "Undo", run: () => this.#restore(item, back) });
-    this.dispatch("removed", { detail: { id: item.dataset.id } });
-  }
-
-  async #restore(item, back) {
-    if (!(await this.#try(this.api.post(`${path(item)}restore/`)))) return;
-    back();
-    if (item.querySelector("a").ariaCurrent) item.querySelector("a").click();
+    this.dispatch("delete", { detail: { item: this.item } });
   }
 
   #key(event, input) {
     event.stopPropagation();
-    if (event.isComposing) return;
+    if (composes(event)) return;
     if (event.key === "Escape") input.value = "";
     if (event.key === "Enter" || event.key === "Escape") input.blur();
   }
@@ -57,28 +46,15 @@ export default class extends Controller {
     item.querySelector("a").focus();
     if (title === before) return;
     this.#tell(item, title);
-    await this.#try(this.api.patch(path(item), { title }), () => this.#tell(item, before));
+    await this.api.patch(`conversations/${item.dataset.id}/`, { title }).catch((error) => {
+      this.#tell(item, before);
+      toast(error.message);
+    });
   }
 
   #tell({ dataset: { id } }, title) {
     this.dispatch("title", { detail: { id, title } });
   }
-
-  /** Await `request`; when it fails undo, say why, and return false. */
-  async #try(request, undo = () => {}) {
-    try {
-      await request;
-      return true;
-    } catch (error) {
-      undo();
-      toast(error.message);
-      return false;
-    }
-  }
-}
-
-function path({ dataset: { id } }) {
-  return `conversations/${id}/`;
 }
 
 function titleOf(item) {

@@ -1,5 +1,5 @@
 import { Controller } from "vendor/stimulus";
-import { retryIn, retryLine } from "models/phrases";
+import { keptLine, retryIn, retryLine } from "models/phrases";
 
 /** A request was refused: why, and when it may be repeated, counting down. */
 export default class extends Controller {
@@ -9,16 +9,17 @@ export default class extends Controller {
     clearInterval(this.timer);
   }
 
-  show({ detail: { error, draft } }) {
+  show({ detail }) {
+    const { error, draft, elsewhere } = detail;
     this.since = Date.now();
     this.messageTarget.textContent = error.message;
     this.element.dataset.code = error.code;
     this.element.toggleAttribute("data-lasting", !error.retry_after || Boolean(error.resets_at));
-    this.againTarget.hidden = !draft || !error.retry_after || Boolean(error.resets_at);
+    this.againTarget.hidden = !draft || elsewhere || !error.retry_after || Boolean(error.resets_at);
     this.element.hidden = false;
     clearInterval(this.timer);
-    this.#count(error, draft);
-    if (error.retry_after) this.timer = setInterval(() => this.#count(error, draft), 1000);
+    this.#count(detail);
+    if (error.retry_after) this.timer = setInterval(() => this.#count(detail), 1000);
   }
 
   hide() {
@@ -30,10 +31,10 @@ export default class extends Controller {
     this.dispatch("again");
   }
 
-  #count(error, draft) {
+  #count({ error, ...kept }) {
     const elapsed = Date.now() - this.since;
     this.againTarget.disabled = retryIn(error, elapsed) > 0;
     if (!this.againTarget.disabled) clearInterval(this.timer);
-    this.retryTarget.textContent = [retryLine(error, elapsed), draft && "Your message is kept."].filter(Boolean).join(" ");
+    this.retryTarget.textContent = [retryLine(error, elapsed), keptLine(kept)].filter(Boolean).join(" ");
   }
 }

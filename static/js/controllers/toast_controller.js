@@ -3,19 +3,24 @@ import { clone } from "models/dom";
 
 const SHOWN = 4000; // ms; twice as long when there is something to decide
 
-/** Short words at the foot of the page that leave by themselves, unless someone is at them. */
+/**
+ * Short words at the foot of the page that leave by themselves, unless someone is at them or nobody has seen them yet. Each
+ * that has something to decide keeps its place; of the others there is one.
+ */
 export default class extends Controller {
   show({ detail: { message, action } }) {
     const box = clone("toast");
     const [act, close] = box.querySelectorAll("button");
     box.querySelector("p").textContent = message;
     close.onclick = () => box.remove();
+    this.element.querySelector(".toast:not([data-asks])")?.remove();
     if (action) this.#offer(box, act, action);
-    this.element.replaceChildren(box);
+    this.element.append(box);
     this.#leave(box, action ? 2 * SHOWN : SHOWN);
   }
 
   #offer(box, button, { label, run }) {
+    box.toggleAttribute("data-asks", true);
     button.hidden = false;
     button.textContent = label;
     button.onclick = () => {
@@ -25,6 +30,6 @@ export default class extends Controller {
   }
 
   #leave(box, after) {
-    setTimeout(() => (box.matches(":hover, :focus-within") ? this.#leave(box, SHOWN) : box.remove()), after);
+    setTimeout(() => (document.hidden || box.matches(":hover, :focus-within") ? this.#leave(box, SHOWN) : box.remove()), after);
   }
 }

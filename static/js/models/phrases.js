@@ -2,6 +2,22 @@
 
 const LONG_WAIT = 30; // seconds from which a wait is worth an explanation
 
+const BARRED = {
+  logged_out: "Log in again to send this",
+  not_found: "You cannot send here any more",
+  other_person: "Log in again to send this",
+};
+const BARRED_SENDING = { logged_out: "Sent once you have logged in again", other_person: "Sent once you have logged in again" };
+
+const CONNECTION = {
+  down: { words: "Connection lost. Reconnecting…" },
+  restarting: { words: "The server is restarting. Reconnecting…" },
+  offline: { words: "You are offline. This page goes on by itself when the network is back." },
+  logged_out: { words: "You have been logged out. What you wrote here is kept for you.", way: "Log in" },
+  not_found: { words: "You are no longer a member of this workspace.", way: "Your workspaces" },
+  other_person: { words: "Somebody else has logged in to this browser. What you wrote here is kept for you.", way: "Open their chats" },
+};
+
 const count = new Intl.NumberFormat("en");
 
 export function ordinal(number) {
@@ -86,11 +102,30 @@ export function tooLong(length, limit) {
   return over > 0 ? `${count.format(over)} ${characters} over the limit of ${count.format(limit)}` : "";
 }
 
-/** Why the message box cannot send now, in words; empty when it can. */
-export function obstacle({ text, length, limit, sending, answering, refused }) {
+/** What has become of the connection: {words, way}, where `way` is the name of the link that leads on, if one does. */
+export function connectionLine(state, answering) {
+  const { words, way = null } = CONNECTION[state];
+  return { words: answering && !way ? `${words} Your answer goes on being written.` : words, way };
+}
+
+/** Whether a refused message is kept, and where. */
+export function keptLine({ draft, elsewhere }) {
+  if (!draft) return "";
+  return elsewhere ? "Your message is kept in the chat it was written in." : "Your message is kept.";
+}
+
+/** What becomes of a message that was sent and not yet answered. */
+export function sendingLine(connection) {
+  if (connection === "up") return "Sending…";
+  return BARRED_SENDING[connection] ?? "Sent as soon as the connection is back";
+}
+
+/** Why the message box cannot send now, in words; empty when it can. `connection` is its state. */
+export function obstacle({ text, length, limit, sending, answering, refused, connection = "up" }) {
+  if (sending) return sendingLine(connection);
   if (!text.trim()) return "Write a message first";
+  if (connection in BARRED) return BARRED[connection];
   if (refused) return `You can send this in ${duration(refused)}`;
-  if (sending) return "Sending…";
   if (answering) return "Wait for the answer, or stop it with Esc";
   return tooLong(length, limit);
 }

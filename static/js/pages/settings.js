@@ -3,8 +3,10 @@ import AutosaveController from "controllers/autosave_controller";
 import ChartController from "controllers/chart_controller";
 import NumbersController from "controllers/numbers_controller";
 import ToastController from "controllers/toast_controller";
+import { watchMishaps } from "models/mishaps";
 
 const application = new Application();
+watchMishaps(application);
 
 application.register("autosave", AutosaveController);
 application.register("chart", ChartController);
