@@ -15,7 +15,7 @@ const CONNECTION = {
   offline: { words: "You are offline. This page goes on by itself when the network is back." },
   logged_out: { words: "You have been logged out. What you wrote here is kept for you.", way: "Log in" },
   not_found: { words: "You are no longer a member of this workspace.", way: "Your workspaces" },
-  other_person: { words: "Somebody else has logged in to this browser. What you wrote here is kept for you.", way: "Open their chats" },
+  other_person: { words: "Somebody else has logged in here. What you wrote is kept for you.", way: "Open their chats" },
 };
 
 const count = new Intl.NumberFormat("en");

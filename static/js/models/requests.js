@@ -53,14 +53,16 @@ export class Requests {
     return true;
   }
 
-  /** The connection has ended; what was on its way may have been the reason. */
+  /** The connection has ended; what was on its way may have been the reason. True when one is given up for it. */
   lost(code) {
     this.up = false;
     const kind = code === TOO_LARGE ? "too_large" : "unanswered";
+    const before = this.#waiting.size;
     for (const request of this.#sent) {
       request.sent = false;
       if (!LEAVING.has(code)) this.#failed(request, { code: kind, message: WORDS[kind] });
     }
+    return this.#waiting.size < before;
   }
 
   rejectAll(error) {

@@ -120,7 +120,7 @@ export class Connection {
     const wasUp = this.up;
     if (wasUp && this.now() - this.#since >= STEADY) this.#lost = 0;
     this.#letGo();
-    this.requests.lost(code);
+    if (this.requests.lost(code)) this.#lost = 0; // the reason is out of the way
     this.errands.lost();
     if (BARS.has(code)) return this.#bar(BARS.get(code), wasUp);
     this.onDown((this.#why ??= code === RESTARTING ? "restarting" : "down"));
