@@ -187,11 +187,19 @@ def test_a_fault_of_the_page_is_told_and_the_button_free_again(product, new_cont
     expect(box(page)).to_have_value("Hello")
     page.evaluate("() => { setTimeout(() => { throw new Error('late'); }); }")
     expect(page.locator(".toast")).to_contain_text("Something went wrong on this page")
+    page.locator(".toast").get_by_role("button", name="Dismiss").click()
+    page.evaluate("() => { CSS.supports = () => { throw new Error('in a handler'); }; }")
+    box(page).press("x")
+    expect(page.locator(".toast")).to_contain_text("Something went wrong on this page")
 
 
 @pytest.mark.parametrize(
     ("typed", "kept"),
-    [("a \ud83d b", "a \ufffd b"), ("\u0001a\u0000\u001b[31mb\u007f", "a[31mb"), ("    if x:\n\tpass", "    if x:\n\tpass")],
+    [
+        ("a \ud83d b", "a \ufffd b"),
+        ("\u0001a\u0000\u001b[31mb\u007f", "a[31mb"),
+        ("    if x:\n\tpass", "    if x:\n\tpass"),
+    ],
 )
 def test_a_text_no_keyboard_writes_is_sent_as_what_can_be_read(page, product, typed, kept):
     slug = page.url.split("/")[4]
