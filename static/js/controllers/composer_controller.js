@@ -34,8 +34,7 @@ export default class extends Controller {
     const words = this.gate.obstacle(this.inputTarget.value);
     if (words) return void (this.hintTarget.textContent = words);
     this.#sending(true);
-    const model = this.hasModelTarget ? this.modelTarget.value : null;
-    this.dispatch("send", { detail: { text: this.inputTarget.value, model } });
+    this.dispatch("send", { detail: { text: this.inputTarget.value, model: this.hasModelTarget ? this.modelTarget.value : null } });
   }
 
   /** A suggestion was chosen. */
