@@ -15,6 +15,7 @@ from accounts.quotas import Usage
 from chatapp.chat.answering import start_answer
 from chatapp.chat.models import Generation
 from chatapp.common.errors import AlreadyAnswering, BadRequest, ChatappError, MessageTooLong, NothingToContinue
+from chatapp.common.text import storable
 from chatapp.queue.transport import get_transport
 
 from .models import Conversation, Message, as_turns
@@ -191,11 +192,11 @@ def _title_on_commit(question: Message) -> None:
 
 
 def _checked_text(text: str) -> str:
-    """The message without blank lines around it or what PostgreSQL cannot store. Raises for an empty or over-long one.
+    """The message without blank lines around it or what no keyboard writes. Raises for an empty or over-long one.
 
     The first line keeps its indentation: it may be code, or an item of a list.
     """
-    text = text.replace("\x00", "").rstrip()
+    text = storable(text).rstrip()
     indentation = len(text) - len(text.lstrip())
     text = text[text.rfind("\n", 0, indentation) + 1 :]
     if not text:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 
 from chatapp.common.errors import BadRequest
+from chatapp.common.text import well_formed
 
 Seq = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -74,16 +76,26 @@ class BadFrame(BadRequest):
 
 
 def parse_frame(text: str) -> Request:
-    """Raises ``BadFrame`` naming the type or field that is wrong."""
+    """Half a character in a text is read as U+FFFD. Raises ``BadFrame`` naming the type or field that is wrong."""
     try:
-        request: Request = _decoder.decode(text)
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError):  # not what was expected, or with escapes that only a forgiving parser reads
+        return _convert(_read_forgiving(text))
+
+
+def _read_forgiving(text: str) -> dict[str, Any]:
+    try:
+        frame = json.loads(text)
+    except (ValueError, RecursionError):
+        frame = None
+    if not isinstance(frame, dict):
+        raise BadFrame("A frame is one JSON object.")
+    return {well_formed(name): well_formed(it) if isinstance(it, str) else it for name, it in frame.items()}
+
+
+def _convert(frame: dict[str, Any]) -> Request:
+    try:
+        return msgspec.convert(frame, Request)  # type: ignore[no-any-return,call-overload]
     except msgspec.ValidationError as error:
-        raise BadFrame(f"That frame is not valid: {error}.", _read_ref(text)) from None
-    except msgspec.DecodeError:
-        raise BadFrame("A frame is one JSON object.") from None
-    return request
-
-
-def _read_ref(text: str) -> Any:
-    frame = msgspec.json.decode(text)
-    return frame.get("ref") if isinstance(frame, dict) else None
+        ref = frame.get("ref")
+        raise BadFrame(f"That frame is not valid: {error}.", ref if isinstance(ref, str | int) else None) from None

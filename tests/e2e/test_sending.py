@@ -18,10 +18,10 @@ PLAIN_HTTP = """
     Object.defineProperty(Navigator.prototype, "clipboard", { value: undefined });
 """  # what a page lacks that came over http from another machine
 QUESTIONS = """
-    select m.text from conversations_message m join conversations_conversation c on c.id = m.conversation_id
+    select m.text from chat_message m join chat_conversation c on c.id = m.conversation_id
     where m.role = 'user' and c.tenant_id = ? order by m.created_at
 """
-SPEAKERS = "select user_id, count(*) from conversations_conversation where tenant_id = ? group by user_id"
+SPEAKERS = "select user_id, count(*) from chat_conversation where tenant_id = ? group by user_id"
 
 
 def box(page):
@@ -368,7 +368,7 @@ def test_each_of_two_deletions_can_be_undone(page, product):
     expect(page.locator(f'a[href="{first}"]')).to_have_count(1)
     undo.first.click()
     expect(page.locator(f'a[href="{second}"]')).to_have_count(1)
-    deleted = "select count(*) from conversations_conversation where deleted_at is not null and id in (?, ?)"
+    deleted = "select count(*) from chat_conversation where deleted_at is not null and id in (?, ?)"
     ids = [uuid.UUID(address.rstrip("/").split("/")[-1]).hex for address in (first, second)]
     eventually(lambda: product.query(deleted, *ids), [(0,)])
 
@@ -391,7 +391,7 @@ def test_a_chat_that_was_deleted_in_another_tab_says_so_and_can_be_brought_back(
 def test_a_chat_that_was_deleted_while_this_page_was_away_says_so(page, product):
     address = new_chat(page, product, "hello")
     conversation = uuid.UUID(address.rstrip("/").split("/")[-1]).hex
-    gone = "update conversations_conversation set deleted_at = datetime() where id = ?"
+    gone = "update chat_conversation set deleted_at = datetime() where id = ?"
     page.reload(wait_until="commit")
     product.execute(gone, conversation)
     expect(page.locator(".toast")).to_contain_text("deleted in another tab")
