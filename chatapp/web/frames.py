@@ -79,7 +79,7 @@ def parse_frame(text: str) -> Request:
     """Half a character in a text is read as U+FFFD. Raises ``BadFrame`` naming the type or field that is wrong."""
     try:
         return _decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError):  # not what was expected, or with escapes that only a forgiving parser reads
+    except (msgspec.DecodeError, RecursionError):  # as a forgiving parser would read it, or to be told what is wrong
         return _convert(_read_forgiving(text))
 
 
