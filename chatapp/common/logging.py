@@ -15,19 +15,22 @@ def configure(options: dict[str, Any]) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,  # a traceback is text from here on, and without anybody's variables
     ]
-    renderer = structlog.processors.JSONRenderer() if options["json"] else structlog.dev.ConsoleRenderer()
     structlog.configure(
-        processors=[
-            *shared,
-            structlog.processors.format_exc_info,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    logging.config.dictConfig(_handlers(options["level"], shared, renderer))
+    logging.config.dictConfig(_handlers(options["level"], shared, _renderer(options["json"])))
+
+
+def _renderer(json: bool) -> Any:
+    if json:
+        return structlog.processors.JSONRenderer()
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
 
 def _handlers(level: str, shared: list[Any], renderer: Any) -> dict[str, Any]:
