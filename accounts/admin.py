@@ -13,10 +13,10 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.forms import AdminPasswordChangeForm
 
-from chatapp.common.admin import KeptAdmin, ReadOnlyAdmin
+from chatapp.common.admin import Admin, KeptAdmin, ReadOnlyAdmin
 
 from .models import ApiKey, LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
 
@@ -51,7 +51,7 @@ class PreferencesInline(TabularInline):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
+class UserAdmin(DjangoUserAdmin, Admin):
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "is_active", "is_staff", "date_joined", "last_login")
@@ -76,7 +76,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(Tenant)
-class TenantAdmin(ModelAdmin):
+class TenantAdmin(Admin):
     list_display = ("name", "slug", "plan", "personal", "created_at")
     list_filter = ("plan", "personal")
     list_select_related = ("plan",)
@@ -86,7 +86,7 @@ class TenantAdmin(ModelAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(ModelAdmin):
+class MembershipAdmin(Admin):
     list_display = ("user", "tenant", "role", "created_at")
     list_filter = ("role",)
     list_select_related = ("user", "tenant")
@@ -148,7 +148,7 @@ class ApiKeyAdmin(KeptAdmin):
 
 
 @admin.register(Plan)
-class PlanAdmin(ModelAdmin):
+class PlanAdmin(Admin):
     list_display = (
         "name",
         "requests_per_minute",

@@ -105,7 +105,7 @@ def _asked(request: HttpRequest) -> tuple[Period, str]:
     days = request.GET.get("days", str(DEFAULT_RANGE))
     if days not in map(str, RANGES):
         raise BadRequest(f"days is not one of {RANGES}")
-    return Period.ending(today(), int(days)), request.GET.get("model", "").replace("\x00", "")
+    return Period.ending(today(), int(days)), request.GET.get("model", "")
 
 
 def _pace() -> timedelta:

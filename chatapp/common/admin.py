@@ -1,15 +1,31 @@
-"""Kinds of rows in the admin that nobody edits there."""
+"""Kinds of lists and rows in the admin."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest
+from django.core.exceptions import BadRequest, ValidationError
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 
-class KeptAdmin(ModelAdmin):
+class Admin(ModelAdmin):
+    """What every list of ours is."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """An address or an action with what cannot be a value is a bad request: a year 0, an id that is none.
+
+        Django says so of most filters itself. The log has the traceback.
+        """
+        try:
+            response: HttpResponse = super().changelist_view(request, extra_context)
+        except (ValueError, OverflowError, ValidationError) as error:
+            raise BadRequest("That is nothing to look for in this list.") from error
+        return response
+
+
+class KeptAdmin(Admin):
     """Rows that stay."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -6,8 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -32,6 +31,13 @@ class ConversationChange(serializers.Serializer[Any]):
     leaf = serializers.UUIDField(required=False)
 
 
+class ConversationSearch(serializers.Serializer[Any]):
+    """Words to look for in titles and messages, and the time that all of a page's conversations are older than."""
+
+    q = serializers.CharField(max_length=1000, required=False, allow_blank=True)
+    before = serializers.DateTimeField(required=False)
+
+
 class ConversationView(APIView):
     """Base of the views below: the person's place in the workspace of the address."""
 
@@ -47,16 +53,17 @@ class ConversationView(APIView):
 class ConversationList(ConversationView):
     @extend_schema(
         operation_id="conversations_list",
-        parameters=[OpenApiParameter("q", str), OpenApiParameter("before", str)],
+        parameters=[ConversationSearch],
         responses={200: dict},
     )
     def get(self, request: Request) -> Response:
         """Newest first, 50 at a time; ``q`` searches titles and messages."""
+        asked = _asked(request)
         rows = Conversation.objects.of(request.user)
-        if words := request.query_params.get("q", "").strip():
+        if words := asked.get("q"):
             rows = rows.matching(words)
-        if before := request.query_params.get("before"):
-            rows = rows.filter(updated_at__lt=_time(before))
+        if before := asked.get("before"):
+            rows = rows.filter(updated_at__lt=before)
         page = list(rows[: PAGE + 1])
         tenant = self.membership().tenant
         results = [conversation_json(row, tenant) for row in page[:PAGE]]
@@ -122,8 +129,11 @@ def _next(request: Request, results: list[dict[str, Any]]) -> str:
     return f"{request.path}?{query.urlencode()}"
 
 
-def _time(raw: str) -> Any:
-    parsed = parse_datetime(raw.replace(" ", "+"))
-    if parsed is None:
-        raise BadRequest("before is not valid: expected an ISO 8601 time.")
-    return parsed
+def _asked(request: Request) -> dict[str, Any]:
+    """What the address asks for. A plus sign that was not escaped is a space by now; no time has one."""
+    given = request.query_params.dict()
+    before = str(given.pop("before", "")).replace(" ", "+")
+    search = ConversationSearch(data={**given, **({"before": before} if before else {})})
+    search.is_valid(raise_exception=True)
+    asked: dict[str, Any] = search.validated_data
+    return asked

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
@@ -13,6 +14,21 @@ from accounts.permissions import get_membership
 from accounts.scoping import enter_scope
 from chatapp.common.errors import ChatappError
 from chatapp.common.json import error_response
+
+
+class RefuseNul:
+    """U+0000 in an address is a bad request: PostgreSQL cannot look for it, SQLite can, and nobody means it.
+
+    Forms and serializers look at their own fields, and say which one it is.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "\x00" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
+            raise BadRequest("There is a U+0000 in the address.")
+        return self.get_response(request)
 
 
 class TenantScopeMiddleware:

@@ -91,3 +91,47 @@ def test_deleting_a_person_takes_their_conversations_and_keeps_the_ledger(staff)
     assert (page.status_code, User.objects.filter(pk=person.pk).exists()) == (302, False)
     assert LedgerEntry.everyone.get(pk=ledger.pk).user is None
     assert staff.get(f"/admin/accounts/ledgerentry/{ledger.pk}/delete/").status_code == 403
+
+
+NINES = "9" * 40
+
+
+def odd_filters():
+    """Every list's filters and search, in the forms that an address can give them."""
+    for model, own in admin.site._registry.items():
+        fields = [item[0] if isinstance(item, tuple) else item for item in own.list_filter]
+        names = [name if isinstance(name, str) else name.parameter_name for name in fields]
+        dates = [*names, own.date_hierarchy] if own.date_hierarchy else names
+        queries = [
+            "q=%00",
+            "q=" + "9" * 400,
+            "o=9" + "9" * 30,
+            "p=" + "9" * 30,
+            "p=%00",
+            "e=%00",
+            "id=%00",
+            "id=" + "9" * 40,
+        ]
+        queries += [
+            f"{name}{form}={value}" for name in names for form in ("", "__exact") for value in ("%00", "9" * 30)
+        ]
+        queries += [f"{name}__year={value}" for name in dates for value in ("9" * 30, "20000", "0", "-1", "x")]
+        queries += [f"{name}__year=2026&{name}__month=13&{name}__day=99" for name in dates]
+        queries += [f"{name}__gte=0001-01-01T00:00:00%2B14:00" for name in dates]
+        yield f"/admin/{model._meta.app_label}/{model._meta.model_name}/", queries
+
+
+@pytest.mark.parametrize(("path", "queries"), list(odd_filters()))
+def test_no_filter_breaks_a_list(staff, path, queries):
+    staff.raise_request_exception = False
+    answered = {query: staff.get(f"{path}?{query}").status_code for query in queries}
+    assert {query: status for query, status in answered.items() if status not in (200, 302, 400)} == {}
+    assert {status for query, status in answered.items() if "%00" in query} == {400}
+
+
+@pytest.mark.parametrize("chosen", ["\x00", NINES, "-1", "x"])
+def test_an_action_on_what_is_no_row_does_nothing(staff, chosen):
+    staff.raise_request_exception = False
+    for action in ("revoke", "delete_selected", "\x00"):
+        data = {"action": action, "_selected_action": chosen}
+        assert staff.post("/admin/accounts/apikey/", data).status_code in (200, 302, 400)
