@@ -267,6 +267,7 @@ CHATAPP_MOST_WAITING = env.integer("CHATAPP_MOST_WAITING", 2_000, low=1)
 CHATAPP_REDIS_URL = ""  # set: the transport is in Redis; empty: in memory, in the process that serves
 CHATAPP_TRANSPORT_SOCKET = VAR_DIR / "run" / "transport.sock"
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
+env.networks("FORWARDED_ALLOW_IPS", [])  # uvicorn's, which takes one that it cannot read for nobody's
 CHATAPP_ROLL_UP_DAYS = env.integer("CHATAPP_ROLL_UP_DAYS", 3, low=1, high=400)
 
 LOG_LEVEL = env.choice("CHATAPP_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")

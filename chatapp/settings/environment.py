@@ -1,19 +1,27 @@
-"""The environment, read once. A missing or bad value stops the start and says what was expected."""
+"""The environment, read once. A missing or bad value stops the start and says what was expected.
+
+The values are environs': any of them may stand in a file instead, which ``NAME_FILE`` names, as secrets of Docker and
+Kubernetes do. A blank value is one that is not set.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+import ipaddress
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from environs import FileAwareEnv
+from marshmallow import ValidationError, fields, validate
 
 T = TypeVar("T")
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
-_REQUIRED = object()
+_REQUIRED: Any = object()
+_PASSWORD = re.compile(r"(?<=://)([^/@]*?):.*@")
 
 
 class Environment:
@@ -23,86 +31,67 @@ class Environment:
     set. Raises ``ImproperlyConfigured`` naming the variable, its value and what was expected.
     """
 
-    def __init__(self, values: Mapping[str, str] = os.environ) -> None:
-        self._values = values
+    def __init__(self) -> None:
+        self._values = FileAwareEnv()
 
-    def text(self, name: str, default: str | object = _REQUIRED) -> str:
-        return self._read(name, default, str, "a text")
+    def text(self, name: str, default: str = _REQUIRED) -> str:
+        return self.parsed(name, str, "a text", default)
 
-    def boolean(self, name: str, default: bool | object = _REQUIRED) -> bool:
-        return self._read(name, default, _boolean, "true or false")
+    def boolean(self, name: str, default: bool = _REQUIRED) -> bool:
+        return self.parsed(name, fields.Boolean().deserialize, "true or false", default)
 
-    def integer(self, name: str, default: int | object = _REQUIRED, *, low: int = 0, high: int = 2**31) -> int:
-        return self._read(name, default, _bounded(low, high), f"a whole number from {low} to {high}")
+    def integer(self, name: str, default: int = _REQUIRED, *, low: int = 0, high: int = 2**31) -> int:
+        bounded = fields.Integer(validate=validate.Range(low, high))
+        return self.parsed(name, bounded.deserialize, f"a whole number from {low} to {high}", default)
 
-    def path(self, name: str, default: Path | object = _REQUIRED) -> Path:
-        return self._read(name, default, lambda raw: Path(raw).expanduser().resolve(), "a path")
+    def path(self, name: str, default: Path = _REQUIRED) -> Path:
+        return self.parsed(name, lambda raw: Path(raw).expanduser().resolve(), "a path", default)
 
-    def words(self, name: str, default: list[str] | object = _REQUIRED) -> list[str]:
-        return self._read(name, default, _words, "words separated by commas")
+    def words(self, name: str, default: list[str] = _REQUIRED) -> list[str]:
+        return self.parsed(name, _words, "words separated by commas", default)
 
-    def url(self, name: str, schemes: tuple[str, ...], default: str | object = _REQUIRED) -> str:
+    def networks(self, name: str, default: list[str]) -> list[str]:
+        return self.parsed(name, _networks, "networks such as 10.0.0.0/8 separated by commas, or *", default)
+
+    def url(self, name: str, schemes: tuple[str, ...], default: str = _REQUIRED) -> str:
         expected = " or ".join(f"{scheme}://…" for scheme in schemes)
-        return self._read(name, default, _url(schemes), f"an address like {expected}")
+        return self.parsed(name, _url(schemes), f"an address like {expected}", default)
 
-    def choice(self, name: str, options: tuple[str, ...], default: str | object = _REQUIRED) -> str:
-        return self._read(name, default, _one_of(options), "one of " + ", ".join(options))
+    def choice(self, name: str, options: tuple[str, ...], default: str = _REQUIRED) -> str:
+        known = fields.String(validate=validate.OneOf(options))
+        return self.parsed(name, known.deserialize, "one of " + ", ".join(options), default)
 
-    def _read(self, name: str, default: T | object, parse: Callable[[str], T], expected: str) -> T:
-        raw = self._values.get(name, "").strip()
+    def parsed(self, name: str, parse: Callable[[str], T], expected: str, default: T = _REQUIRED) -> T:
+        """``parse`` raises ``ValueError``; what it says is told as well."""
+        raw: str = self._values.str(name, "").strip()
         if not raw:
             if default is _REQUIRED:
                 raise ImproperlyConfigured(f"{name} is not set: expected {expected}.")
-            return default  # type: ignore[return-value]
+            return default
         try:
             return parse(raw)
-        except ValueError:
-            raise ImproperlyConfigured(f"{name}={raw!r} is not valid: expected {expected}.") from None
-
-
-def _boolean(raw: str) -> bool:
-    known = {
-        "1": True,
-        "true": True,
-        "yes": True,
-        "on": True,
-        "0": False,
-        "false": False,
-        "no": False,
-        "off": False,
-    }
-    if raw.lower() not in known:
-        raise ValueError
-    return known[raw.lower()]
-
-
-def _bounded(low: int, high: int) -> Callable[[str], int]:
-    def parse(raw: str) -> int:
-        value = int(raw)
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    return parse
+        except (ValueError, ValidationError) as error:
+            why = f" ({error})" if str(error) and isinstance(error, ValueError) else ""
+            shown = _PASSWORD.sub(r"\1:…@", raw)
+            raise ImproperlyConfigured(f"{name}={shown!r} is not valid{why}: expected {expected}.") from None
 
 
 def _words(raw: str) -> list[str]:
     return [word.strip() for word in raw.split(",") if word.strip()]
 
 
+def _networks(raw: str) -> list[str]:
+    words = _words(raw)
+    if words != ["*"]:
+        for word in words:
+            ipaddress.ip_network(word)
+    return words
+
+
 def _url(schemes: tuple[str, ...]) -> Callable[[str], str]:
     def parse(raw: str) -> str:
         parts = urlsplit(raw)
         if parts.scheme not in schemes or not (parts.netloc or parts.path):
-            raise ValueError
-        return raw
-
-    return parse
-
-
-def _one_of(options: tuple[str, ...]) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        if raw not in options:
             raise ValueError
         return raw
 

@@ -3,24 +3,14 @@
 ``tests/services.py`` starts both servers on free ports and sets the two addresses.
 """
 
-from urllib.parse import urlsplit
-
 from .base import *  # noqa: F403
 from .base import BASE_DIR, env
+from .services import DATABASE, read_database
 
 SECRET_KEY = "tests-only"  # noqa: S105
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 
-_database = urlsplit(env.url("DATABASE_URL", ("postgresql",)))
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": _database.path.lstrip("/"),
-        "USER": _database.username,
-        "HOST": _database.hostname,
-        "PORT": _database.port,
-    }
-}
+DATABASES = {"default": env.parsed("DATABASE_URL", read_database, DATABASE)}
 REDIS_URL = env.url("REDIS_URL", ("redis",))
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
