@@ -124,7 +124,7 @@ CONTENT_SECURITY_POLICY = {
         "script-src": [SELF, NONCE],
         "style-src": [SELF, NONCE],
         "font-src": [SELF],
-        "img-src": [SELF, "data:", "https:"],
+        "img-src": [SELF],
         "connect-src": [SELF],
         "base-uri": [SELF],
         "form-action": [SELF],

@@ -76,6 +76,7 @@ def test_no_page_allows_inline_script_or_style(member, client_of, transport):
         assert "unsafe" not in policy
         assert "script-src 'self' 'nonce-" in policy
         assert "frame-ancestors 'none'" in policy
+        assert "img-src 'self';" in f"{policy};"  # pictures in answers are links
 
 
 def test_the_openapi_schema_is_served(member, client_of):
