@@ -230,8 +230,11 @@ def main() -> None:
             print(f"  {program.name:<12} pid {program.pid}", flush=True)
         watch(cluster)
     except KeyboardInterrupt:
-        print("Stopping", flush=True)
+        pass
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second one would leave programs behind
+        print("Stopping", flush=True)
         cluster.stop()
 
 

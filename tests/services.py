@@ -2,6 +2,7 @@
 
 Loaded before Django reads its settings. PostgreSQL refuses to run as root, so root starts it as the
 ``postgres`` user that Debian's package makes. Workers of pytest-xdist use their parent's servers.
+A run that leaves a process behind fails (``tests.left_processes``).
 """
 
 from __future__ import annotations
@@ -10,27 +11,45 @@ import atexit
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts.programs import free_port, postgresql_programs, wait_for_port
+from tests import left_processes
 
 OWN_POSTGRESQL = "CHATAPP_TESTS_OWN_POSTGRESQL"
+_stops: list[Callable[[], None]] = []
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests() -> Iterator[None]:
     """A wrapper, because wrappers come before pytest-django's own hook, which reads the settings."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatapp.settings.test")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        left_processes.mark()
     if "DATABASE_URL" not in os.environ:
         os.environ["DATABASE_URL"] = start_postgresql()
         os.environ[OWN_POSTGRESQL] = "yes"
     if "REDIS_URL" not in os.environ:
         os.environ["REDIS_URL"] = start_redis()
     return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """After every other: the servers have ended, and so has all that the tests have started."""
+    yield
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    for stop in reversed(_stops):
+        stop()
+    if left := left_processes.end():
+        print(f"\nThe tests left processes behind, which are ended now:\n{left}", file=sys.stderr, flush=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def start_postgresql() -> str:
@@ -66,12 +85,14 @@ def _run(folder: Path, *command: object) -> None:
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
 
-def _at_end(stop: object, folder: Path) -> None:
+def _at_end(stop: Callable[[], object], folder: Path) -> None:
+    """Of the session, or of a process that does not come so far; once."""
     owner = os.getpid()
 
     def clean() -> None:
-        if os.getpid() == owner:  # not in a child that inherited the hook
-            stop()  # type: ignore[operator]
+        if os.getpid() == owner and folder.exists():  # not in a child that inherited the hook
+            stop()
             shutil.rmtree(folder, ignore_errors=True)
 
+    _stops.append(clean)
     atexit.register(clean)

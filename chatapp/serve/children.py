@@ -47,8 +47,15 @@ def stop_children(processes: list[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # Celery's beat can outlive its parent
+        end_group(process)
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """What a process that has ended leaves behind: Celery's beat can outlive its parent, and would go on beside the
+    next one's.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _die_with_parent() -> None:

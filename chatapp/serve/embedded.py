@@ -33,7 +33,7 @@ from inference.messages import WorkerReport
 from inference.transport import MemoryTransport, serve_local
 from inference.transport.journal import Journal
 
-from .children import Child, start_child, stop_children
+from .children import Child, end_group, start_child, stop_children
 from .engine_options import EngineOptions
 from .servers import run_daphne, run_uvicorn
 
@@ -109,6 +109,8 @@ class Embedded:
         except KeyboardInterrupt:
             pass  # the server has closed its connections and passed the signal on
         finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # a second one would leave children behind
             self._say("Stopping")
             self._stopped.set()
             stop_children([child.process for child in self._children])
@@ -137,6 +139,7 @@ class Embedded:
     def _start_engine(self, worker: str, number: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "inference.worker", "--socket", str(socket_path()), "--name", worker]
         command += ["--grace", "0"]  # unfinished answers are found again at the next start
+        command += ["--parent", str(os.getpid())]
         environment = os.environ | {"CHATAPP_TRANSPORT_KEY": socket_key().hex()}
         return start_child([*command, *self._engine.arguments()], environment | self._engine.environment(number))
 
@@ -151,6 +154,7 @@ class Embedded:
             for child in self._children:
                 if (code := child.process.poll()) is not None and not self._stopped.is_set():
                     self._say(f"{child.name} ended with {code}; starting it again")
+                    end_group(child.process)
                     child.ended()
                     child.process = child.start()
 

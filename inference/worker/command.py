@@ -13,6 +13,8 @@ import secrets
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -23,6 +25,7 @@ from ..writers.base import LoadWriter, TellProgress
 from .loop import Worker
 
 SHORTEST_LEASE = 6  # seconds; common.lua takes 5 of silence by everybody for an outage of Redis
+PARENT_SECONDS, HEED_SECONDS = 1.0, 10.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,12 +45,25 @@ def main(arguments: Sequence[str]) -> int:
     )
 
     def stop(number: int, frame: FrameType | None) -> None:
+        """It may come in the midst of anything, itself included: it only notes that it came."""
+        first = not worker.stopping
         worker.stop()
-        if not worker.loaded:
+        if first and not worker.loaded:
             raise SystemExit(0)  # nothing is under way, and a download may take long
 
     signal.signal(signal.SIGTERM, stop)
+    if options.parent:
+        threading.Thread(target=end_with, args=(options.parent,), name="parent", daemon=True).start()
     return 0 if worker.run() else 1
+
+
+def end_with(parent: int) -> None:
+    """Be told to stop when the process that has started this one is gone; end, should nothing here heed that."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(HEED_SECONDS)
+    os._exit(1)
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -58,6 +74,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=16, help="answers at once; 3/8 more for whoever has few")
     parser.add_argument("--grace", type=float, default=30.0, help="seconds to end answers in after SIGTERM")
     parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end when it is our parent no more")
     jobs = parser.add_argument_group("where the jobs are")
     jobs.add_argument("--socket", type=Path, help="where the serving process offers its transport")
     jobs.add_argument("--redis", default="", help="or the address of Redis; default: CHATAPP_REDIS_URL or REDIS_URL")

@@ -26,6 +26,7 @@ RENEW_SECONDS = 1.0  # between renewals when there is no news
 IDLE_SECONDS = 0.5  # longest wait for a job before the next heartbeat
 HANG_SECONDS = 10.0  # an engine that has not called for so long has stopped
 RETRY_SECONDS = 0.5  # while the transport cannot be reached
+GIVE_UP_SECONDS = 86_400.0  # a transport that has been away for so long does not come back
 
 
 class Link:
@@ -47,7 +48,7 @@ class Link:
         self._forgotten: set[str] = set()  # jobs that the transport is to be told again
         self._renewed = float("-inf")
         self._room = (0, 0)  # slots and KV tokens at the exchange before
-        self._beat = time.monotonic()
+        self._beat = self._reached = time.monotonic()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
@@ -63,6 +64,11 @@ class Link:
         self._thread.join(IDLE_SECONDS * 4)
 
     # For the engine's thread
+
+    @property
+    def is_given_up(self) -> bool:
+        """The transport is gone for good."""
+        return time.monotonic() - self._reached > GIVE_UP_SECONDS
 
     def beat(self, slots: int, kv_tokens: int, *, busy: bool, report: WorkerReport | None = None) -> None:
         """The engine lives; this much it could take. ``busy``: it has something to compute."""
@@ -158,6 +164,7 @@ class Link:
             self._renew(report)
         if due or report or more or news.line:
             self._claim(slots, kv_tokens, IDLE_SECONDS if idle else 0.0)
+        self._reached = time.monotonic()
 
     def _send(self, outbox: dict[str, list[Event]]) -> None:
         self._held.write(outbox)

@@ -61,8 +61,7 @@ class Worker:
         self._grace, self._spare, self._alone = grace, spare, alone
         self._report = WorkerReport(name, "starting", model=model, demo=demo, at=time.time())
         self._running: dict[str, JobInHand] = {}
-        self._stopping = threading.Event()
-        self._ends = 0.0  # once stopping: when what is not written is handed back
+        self._told: list[float] = []  # when it was told to stop, each time
         self._link = Link(transport, name, spare)
         self._flushed = self._reported = 0.0
         self._writer: Writer | None = None
@@ -75,14 +74,19 @@ class Worker:
     def loaded(self) -> bool:
         return self._writer is not None
 
+    @property
+    def stopping(self) -> bool:
+        return bool(self._told)
+
     def stop(self) -> None:
-        """Claim nothing more, and end ``run`` once all is written or the grace is over; called again, at once."""
-        self._ends = time.monotonic() + (0.0 if self._stopping.is_set() else self._grace)
-        self._reported = 0.0  # say so with the next turn
-        self._stopping.set()
+        """Claim nothing more, and end ``run`` once all is written or the grace is over; called again, at once.
+
+        It only notes that, and takes no lock: a signal's handler may call it, in the midst of another's call.
+        """
+        self._told.append(time.monotonic())
 
     def run(self) -> bool:
-        """True when it ended because it was stopped, False when there is no writer to go on with."""
+        """True when it ended because it was stopped, False when it has no writer, or no transport, to go on with."""
         self._link.start()
         try:
             writer = self._load_writer()
@@ -95,10 +99,13 @@ class Worker:
             self._link.close(self._running)
             if self._writer is not None:
                 self._writer.close()
-        return self._report.state != "failed" or self._stopping.is_set()
+        return self.stopping or not (self._report.state == "failed" or self._link.is_given_up)
 
     def _is_over(self) -> bool:
-        return self._stopping.is_set() and (not self._running or time.monotonic() >= self._ends)
+        told = self._told[:2]
+        if not told:
+            return self._link.is_given_up
+        return not self._running or len(told) > 1 or time.monotonic() >= told[0] + self._grace
 
     def _turn(self, writer: Writer) -> None:
         """One round of the loop."""
@@ -140,7 +147,7 @@ class Worker:
         for generation in list(self._running):
             self._end(generation, Ended(0, "failed", error_code="engine_error", error_message=GONE))
         self._tell("failed", detail=detail)
-        while self._alone and not self._stopping.is_set():
+        while self._alone and not self.stopping:
             self._tell("failed", detail=detail)
             self._link.beat(DRAIN + self._spare if self._is_last() else 0, 0, busy=False)
             for claim in self._link.take(IDLE_SECONDS)[0]:
@@ -164,7 +171,7 @@ class Worker:
 
     def _exchange(self, writer: Writer) -> None:
         """Stop what was cancelled or lost, begin what was claimed; wait for a job when there is none."""
-        stopping = self._stopping.is_set()
+        stopping = self.stopping
         slots, kv_tokens = (0, 0) if stopping else (writer.free_slots, writer.free_kv_tokens)
         self._link.beat(slots, kv_tokens, busy=bool(self._running), report=self._next_report(writer))
         claims, renewal = self._link.take(0.0 if self._running or stopping else IDLE_SECONDS)
@@ -181,13 +188,15 @@ class Worker:
             self._begin(writer, claim)
 
     def _next_report(self, writer: Writer) -> WorkerReport | None:
-        """The heartbeat's content, now and then."""
-        if time.monotonic() - self._reported < REPORT_SECONDS:
+        """The heartbeat's content, now and then, and as soon as it is to stop."""
+        stopping = self.stopping
+        due = time.monotonic() - self._reported >= REPORT_SECONDS
+        if not due and (not stopping or self._report.state == "draining"):
             return None
         self._reported = time.monotonic()
         self._report = replace(
             self._report,
-            **_describe(writer) | ({"state": "draining"} if self._stopping.is_set() else {}),
+            **_describe(writer) | ({"state": "draining"} if stopping else {}),
             free_slots=max(0, writer.free_slots - self._spare),
             free_kv_tokens=writer.free_kv_tokens,
             counters=writer.counters(),
