@@ -13,7 +13,7 @@ from inference.errors import TransportUnavailable, UnknownGeneration
 
 from .answering import finish_generation
 from .models import Generation, Message
-from .sweeping import sweep_generations
+from .sweeping import release_recorded, sweep_generations
 from .titles import start_title
 
 AGAIN_SECONDS = 3
@@ -26,6 +26,7 @@ def sweep() -> None:
     """Again soon, rather than with the next beat, while there is something that the transport has just forgotten."""
     with all_tenants():
         counts = sweep_generations()
+        release_recorded()
     if counts.get("forgotten"):
         sweep.apply_async(countdown=AGAIN_SECONDS, expires=AGAIN_SECONDS + 9)
 

@@ -26,7 +26,7 @@ from django.core.management.base import CommandError
 
 from accounts.scoping import all_tenants
 from chatapp.chat.models import Generation
-from chatapp.chat.sweeping import sweep_generations
+from chatapp.chat.sweeping import release_recorded, sweep_generations
 from chatapp.queue.model_status import model_json
 from chatapp.queue.transport import install_transport, socket_key, socket_path
 from inference.messages import WorkerReport
@@ -122,9 +122,7 @@ class Embedded:
             waiting = Generation.objects.unfinished().filter(state=Generation.State.QUEUED)
             waiting.exclude(model=self._engine.model).update(model="")
             found = sweep_generations(grace=timedelta(0))
-            open_ones = set(map(str, Generation.objects.unfinished().values_list("pk", flat=True)))
-        for generation in self._transport.unreleased() - open_ones:
-            self._transport.release(generation)  # saved before the kill, or deleted since
+            release_recorded()
         if found:
             self._say("Recovered answers: " + ", ".join(f"{count} {what}" for what, count in found.items()))
 

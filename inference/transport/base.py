@@ -54,6 +54,11 @@ class Transport(Protocol):
     def release(self, generation: str) -> None:
         """The ended answer is in the database: the log may go when its retention is over."""
 
+    def unreleased(self) -> frozenset[str]:
+        """Jobs that have ended, and that nobody has released: their ends are to be written, or somebody who was about
+        to say that they are has gone, or a worker has told a transport that forgot them again.
+        """
+
     # For a worker
 
     def claim(

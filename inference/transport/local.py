@@ -117,6 +117,10 @@ class LocalTransport:
     def release(self, generation: str) -> None:
         self._call("release", generation)
 
+    def unreleased(self) -> frozenset[str]:
+        names: frozenset[str] = self._call("unreleased")
+        return names
+
     def claim(
         self, worker: str, free_slots: int, free_kv_tokens: int, wait: float = 0.0, spare: int = 0
     ) -> list[Claim]:

@@ -96,7 +96,7 @@ class MemoryTransport:
                 log.readers.discard(reader)
 
     def unreleased(self) -> frozenset[str]:
-        """Generations with a log that nobody has said is in the database; after a start, those recovered."""
+        """See ``base.Transport``; after a start, those recovered."""
         with self._lock:
             return self._logs.unreleased()
 

@@ -93,7 +93,7 @@ class Logs:
         return woken
 
     def unreleased(self) -> frozenset[str]:
-        return frozenset(self._unreleased)
+        return frozenset(name for name in self._unreleased if self._logs[name].ended_at is not None)
 
     def release(self, generation: str) -> None:
         self._unreleased.discard(generation)

@@ -75,6 +75,9 @@ class RedisTransport:
     def release(self, generation: str) -> None:
         self._scripts.run("release", generation)
 
+    def unreleased(self) -> frozenset[str]:
+        return _names(self._scripts.run("unreleased"))
+
     # For a worker
 
     def claim(

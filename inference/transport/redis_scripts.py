@@ -23,7 +23,7 @@ from ..line.fairness import OUTPUT_COST, PROMPT_COST, TINY
 from ..wire import VERSION
 
 FOLDER = Path(__file__).parent / "lua"
-READING = ("log", "leave", "release", "stats", "waiting")
+READING = ("log", "leave", "release", "unreleased", "stats", "waiting")
 NAMES = ("submit", "cancel", "claim", "publish", "restore", "renew", "hand_back", *READING)
 
 CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0

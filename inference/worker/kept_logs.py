@@ -1,7 +1,8 @@
 """What a worker keeps of its jobs in order to tell it again: a transport may restart without its memory.
 
 A log is kept until the transport has been told of its end and a little longer, for the end may not be in the database
-yet: a transport that is away for long, and comes back empty, still gets all of it.
+yet: a transport that is away for long, and comes back empty, still gets all of it. What nobody could be told of for an
+hour is given up.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from ..messages import Claim, Ended, Event
 
 KEEP_SECONDS = 60.0  # after the end has been told
+UNTOLD_SECONDS = 3600.0  # after an end that was never told
 
 
 @dataclass(slots=True)
@@ -20,6 +22,7 @@ class KeptLog:
 
     claim: Claim
     log: list[Event] = field(default_factory=list)
+    ended_at: float | None = None
     end_told_at: float | None = None
 
     def write(self, events: Iterable[Event]) -> None:
@@ -30,6 +33,12 @@ class KeptLog:
     @property
     def has_ended(self) -> bool:
         return bool(self.log) and isinstance(self.log[-1], Ended)
+
+    def is_over(self, now: float) -> bool:
+        """Nobody needs it any more."""
+        if self.end_told_at is not None:
+            return self.end_told_at < now - KEEP_SECONDS
+        return self.ended_at is not None and self.ended_at < now - UNTOLD_SECONDS
 
 
 class KeptLogs:
@@ -48,7 +57,10 @@ class KeptLogs:
 
     def write(self, events: Mapping[str, Iterable[Event]]) -> None:
         for generation in events.keys() & self._jobs.keys():
-            self._jobs[generation].write(events[generation])
+            job = self._jobs[generation]
+            job.write(events[generation])
+            if job.has_ended and job.ended_at is None:
+                job.ended_at = self._clock()
 
     def told(self, generations: Collection[str]) -> None:
         """The transport has what was written of these."""
@@ -60,7 +72,7 @@ class KeptLogs:
     def prune(self) -> None:
         """Drop what had ended long ago. For after an answer of the transport from which it is seen to know all."""
         now = self._clock()
-        for name in [name for name, job in self._jobs.items() if (job.end_told_at or now) < now - KEEP_SECONDS]:
+        for name in [name for name, job in self._jobs.items() if job.is_over(now)]:
             del self._jobs[name]
 
     def forget(self, generations: Iterable[str]) -> None:

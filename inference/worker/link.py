@@ -175,6 +175,9 @@ class Link:
                 for generation, events in outbox.items():
                     self._outbox[generation] = events + self._outbox.get(generation, [])
             raise
+        except Exception:
+            self._forgotten |= outbox.keys()  # each is told by itself, and whole
+            raise
         self._forgotten |= refused
         self._held.told(outbox.keys() - refused)
 
@@ -183,7 +186,9 @@ class Link:
         while self._forgotten:
             generation = next(iter(self._forgotten))
             job = self._held.read(generation)
-            if job is None or not self._transport.restore(self._worker, job.claim, job.log):
+            if job is not None and self._transport.restore(self._worker, job.claim, job.log):
+                self._held.told({generation})
+            else:
                 self._lose({generation})
             self._forgotten.discard(generation)
 

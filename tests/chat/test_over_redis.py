@@ -15,12 +15,12 @@ from accounts.scoping import all_tenants, tenant_scope
 from chatapp.chat import tasks
 from chatapp.chat.asking import send_message
 from chatapp.chat.models import Generation, Message
-from chatapp.chat.sweeping import RESTORE_SECONDS, SUBMIT_SECONDS, sweep_generations
+from chatapp.chat.sweeping import RESTORE_SECONDS, SUBMIT_SECONDS, release_recorded, sweep_generations
 from chatapp.chat.titles import start_title
 from chatapp.queue import transport as transport_module
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable
-from inference.messages import Started, Text
+from inference.messages import Ended, Started, Text
 from inference.transport import LocalTransport, RedisTransport
 from tests.conftest import report_ready
 from tests.hand import HandWorker
@@ -39,6 +39,10 @@ class Memory:
         """What a restart without memory does."""
         if keys := self._client.keys(self.prefix + "*"):
             self._client.delete(*keys)
+
+    def seconds_left(self, generation: str) -> int:
+        """Until the log of ``generation`` goes."""
+        return self._client.ttl(f"{self.prefix}log:{generation}")
 
     def age(self, seconds: float) -> None:
         self._client.hset(self.prefix + "state", "since", time.time() - seconds)
@@ -150,3 +154,30 @@ def test_an_answer_that_redis_forgot_goes_on_when_its_worker_tells_of_it(asked, 
     hand.end(claim.job)
     assert sweep() == {"finished": 1}
     assert Message.everyone.get(pk=asked.answer.pk).text == "Hello again"
+
+
+def test_a_log_that_is_told_again_after_its_end_was_recorded_goes_within_a_minute(asked, transport, memory):
+    """Redis is emptied within the minute in which the worker keeps what has ended; nobody but the sweep releases it."""
+    (claim,) = transport.claim("w1", 1, 100_000)
+    events = [Started(1, "w1", "test", "r1", 10), Text(2, "Hello", (1,)), Ended(3, "stop", 1)]
+    transport.publish("w1", {claim.job.id: events})
+    tasks.sweep()
+    memory.forget()
+    assert transport.restore("w1", claim, events)
+    assert memory.seconds_left(claim.job.id) > 3600
+    tasks.sweep()
+    assert 0 < memory.seconds_left(claim.job.id) <= 60
+    assert transport.unreleased() == frozenset()
+    assert Message.everyone.get(pk=asked.answer.pk).text == "Hello"
+
+
+def test_a_log_whose_conversation_is_deleted_goes_and_one_to_be_written_stays(asked, transport, memory, member):
+    (claim,) = transport.claim("w1", 1, 100_000)
+    events = [Started(1, "w1", "test", "r1", 10), Ended(2, "stop", 0)]
+    transport.publish("w1", {claim.job.id: events})
+    with all_tenants():
+        assert release_recorded() == 0
+        assert transport.unreleased() == {claim.job.id}
+        Generation.objects.filter(pk=claim.job.id).delete()
+        assert release_recorded() == 1
+    assert memory.seconds_left(claim.job.id) <= 60

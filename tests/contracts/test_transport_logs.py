@@ -107,3 +107,16 @@ def test_a_released_log_goes_when_its_retention_is_over(transport, job, clock):
     assert transport.log("kept") == [Ended(1, "stop")]
     with pytest.raises(UnknownGeneration):
         transport.log("released")
+
+
+def test_what_has_ended_is_listed_until_it_is_released(transport, job):
+    for name in ("ended", "cancelled", "running", "waiting"):
+        transport.submit(job(name))
+    assert len(transport.claim("w", 3, 100)) == 3
+    transport.publish("w", {"ended": [STARTED, Ended(2, "stop", 0)], "cancelled": [STARTED, Ended(2, "cancelled", 0)]})
+    assert transport.unreleased() == {"ended", "cancelled"}
+    transport.release("ended")
+    transport.release("running")
+    assert transport.unreleased() == {"cancelled"}
+    transport.cancel("waiting")
+    assert transport.unreleased() == {"cancelled", "waiting"}

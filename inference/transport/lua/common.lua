@@ -21,6 +21,7 @@ end
 
 local NOW = read_clock()
 local STATE, COUNTERS, HEADS = key('state'), key('counters'), key('heads')
+local UNRELEASED_JOBS = key('unreleased')
 local LANES, WAITING, LEASES, RUNNING = key('lanes'), key('waiting'), key('leases'), key('running')
 
 -- When this keyspace began: another value means that everything before it was forgotten.
@@ -169,6 +170,7 @@ local function close_log(id, holder)
   if holder ~= '' then forget_holder(id, holder) end
   call('HSET', key('job', id), 'ended', exact(NOW), 'holder', '')
   call('HDEL', key('job', id), 'job', 'place', 'readers')
+  call('ZADD', UNRELEASED_JOBS, exact(NOW), id)
   call('EXPIRE', key('job', id), UNRELEASED)
   call('EXPIRE', key('log', id), UNRELEASED)
 end

@@ -1,5 +1,6 @@
 -- ARGV: time, id. The answer is in the database: the log goes when its retention is over.
 local id = ARGV[2]
+call('ZREM', UNRELEASED_JOBS, id)
 local ended = call('HGET', key('job', id), 'ended')
 if not ended then return end
 local gone_at = tonumber(ended) + RETENTION

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference.messages import Claim, Ended, Job, Sampling, Started, Text
-from inference.worker.kept_logs import KEEP_SECONDS, KeptLogs
+from inference.worker.kept_logs import KEEP_SECONDS, UNTOLD_SECONDS, KeptLogs
 
 LOG = [Started(1, "w", "m", "r", 5), Text(2, "a", (1,)), Ended(3, "stop", 1)]
 
@@ -53,3 +53,16 @@ def test_what_has_not_ended_is_kept():
     clock.now += 10 * KEEP_SECONDS
     jobs.prune()
     assert jobs.read("g").log == LOG[:2]
+
+
+def test_what_was_never_told_is_kept_for_an_hour_and_no_longer():
+    clock = Clock()
+    jobs = held(clock)
+    jobs.write({"g": LOG})
+    clock.now += UNTOLD_SECONDS
+    jobs.write({"g": LOG})  # tried again
+    jobs.prune()
+    assert jobs.names() == {"g"}
+    clock.now += 1
+    jobs.prune()
+    assert jobs.names() == set()

@@ -7,8 +7,9 @@ import signal
 import time
 
 import pytest
+import redis
 
-from inference.errors import TransportUnavailable
+from inference.errors import TransportUnavailable, UnknownGeneration
 from inference.messages import Ended
 from inference.transport import RedisTransport
 from inference.worker.link import Link
@@ -59,6 +60,54 @@ def test_a_server_that_restarts_empty_is_told_again_what_a_worker_writes(server,
     assert transport.log("silent") == []
     link.publish({"written": [Ended(5, "stop", 3)]})
     wait_until(lambda: len(transport.log("written")) == 5)
+    link.close()
+
+
+def test_an_end_that_was_told_to_a_server_behind_is_not_told_to_the_next_one(server, connect, monkeypatch):
+    """A replica takes over that has not heard of the job: it is told of its end with the whole log."""
+    monkeypatch.setattr("inference.worker.kept_logs.KEEP_SECONDS", 1.5)
+    transport = connect()
+    link = Link(transport, "w")
+    link.start()
+    transport.submit(job("g"))
+    link.beat(8, 1000, busy=False)
+    wait_until(lambda: link.take()[0])
+    link.publish({"g": [STARTED]})
+    wait_until(lambda: len(read(transport, "g")) == 1)
+    with redis.Redis.from_url(server.url) as client:
+        assert client.delete("{chatapp}:job:g", "{chatapp}:log:g") == 2
+    link.publish({"g": [text(2, "a"), Ended(3, "stop", 1)]})
+    wait_until(lambda: len(read(transport, "g")) == 3)
+    beat_for(link, 3.5)
+    server.kill()
+    server.start()
+    beat_for(link, 3)
+    with pytest.raises(UnknownGeneration):
+        transport.log("g")
+    link.close()
+
+
+def beat_for(link, seconds):
+    until = time.monotonic() + seconds
+    wait_until(lambda: link.beat(8, 1000, busy=False) or time.monotonic() > until)
+
+
+def test_events_that_could_not_be_sent_for_a_fault_are_told_again(connect, monkeypatch):
+    transport = connect()
+    link = Link(transport, "w")
+    link.start()
+    transport.submit(job("g"))
+    link.beat(8, 1000, busy=False)
+    wait_until(lambda: link.take()[0])
+    publish = transport.publish
+
+    def fail(worker, events):
+        monkeypatch.setattr(transport, "publish", publish)
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(transport, "publish", fail)
+    link.publish({"g": [STARTED, text(2, "a"), Ended(3, "stop", 1)]})
+    wait_until(lambda: len(read(transport, "g")) == 3)
     link.close()
 
 
