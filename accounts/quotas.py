@@ -11,17 +11,14 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
-from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.utils import timezone
 from limits import RateLimitItemPerMinute
-from limits.storage import storage_from_string
-from limits.strategies import MovingWindowRateLimiter
 
 from chatapp.common.errors import QuotaExceeded, RateLimited, TooManyAnswers
 
+from .limiter import get_limiter
 from .models import Tenant, UsageDay
 
 
@@ -71,7 +68,7 @@ def check_rate(tenant: Tenant) -> None:
     allowed = tenant.plan.requests_per_minute
     if allowed is None:
         return
-    if not _limiter().hit(RateLimitItemPerMinute(allowed), "requests", str(tenant.pk)):
+    if not get_limiter().hit(RateLimitItemPerMinute(allowed), "requests", str(tenant.pk)):
         seconds = _window(tenant, allowed).reset_seconds
         message = f"Your plan allows {allowed} messages a minute. Try again in {seconds} s; your draft is kept."
         raise RateLimited(message, retry_after=seconds)
@@ -84,7 +81,7 @@ def request_window(tenant: Tenant) -> RequestWindow | None:
 
 
 def _window(tenant: Tenant, allowed: int) -> RequestWindow:
-    stats = _limiter().get_window_stats(RateLimitItemPerMinute(allowed), "requests", str(tenant.pk))
+    stats = get_limiter().window(RateLimitItemPerMinute(allowed), "requests", str(tenant.pk))
     return RequestWindow(allowed, stats.remaining, max(1, math.ceil(stats.reset_time - time.time())))
 
 
@@ -113,8 +110,3 @@ def _quota_exceeded(tenant: Tenant, day: date) -> QuotaExceeded:
         "They start again at 00:00 UTC; your draft is kept."
     )
     return QuotaExceeded(message, retry_after=seconds, resets_at=resets_at)
-
-
-@cache
-def _limiter() -> MovingWindowRateLimiter:
-    return MovingWindowRateLimiter(storage_from_string(settings.CHATAPP_LIMITS_STORAGE))

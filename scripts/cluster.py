@@ -48,6 +48,10 @@ class Cluster:
         return f"postgresql://chatapp@127.0.0.1:{self._ports['postgresql']}/chatapp"
 
     @property
+    def redis_port(self) -> int:
+        return self._ports["redis"]
+
+    @property
     def redis_url(self) -> str:
         return f"redis://127.0.0.1:{self._ports['redis']}/0"
 

@@ -6,7 +6,17 @@ import subprocess
 import tempfile
 from typing import Any
 
+import redis
+
 from scripts.programs import free_port, wait_for_port
+
+NOWHERE = ("127.0.0.1", 9)
+REFUSALS: dict[str, list[tuple[object, ...]]] = {
+    "readonly": [("REPLICAOF", *NOWHERE)],
+    "noreplicas": [("CONFIG", "SET", "min-replicas-to-write", 1)],
+    "oom": [("CONFIG", "SET", "maxmemory", 1)],
+    "masterdown": [("CONFIG", "SET", "replica-serve-stale-data", "no"), ("REPLICAOF", *NOWHERE)],
+}
 
 
 class RedisServer:
@@ -33,3 +43,31 @@ class RedisServer:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    def command(self, *words: object) -> Any:
+        """What an operator does to it."""
+        return command(self.url, *words)
+
+    def refuse(self, how: str) -> None:
+        """From now on it answers and does not write: ``readonly``, ``noreplicas``, ``oom``, ``masterdown``."""
+        refuse(self.url, how)
+
+    def accept(self) -> None:
+        """As it was."""
+        accept(self.url)
+
+
+def command(url: str, *words: object) -> Any:
+    with redis.Redis.from_url(url) as client:
+        return client.execute_command(*words)
+
+
+def refuse(url: str, how: str) -> None:
+    for words in REFUSALS[how]:
+        command(url, *words)
+
+
+def accept(url: str) -> None:
+    command(url, "REPLICAOF", "NO", "ONE")
+    for name, value in (("min-replicas-to-write", 0), ("maxmemory", 0), ("replica-serve-stale-data", "yes")):
+        command(url, "CONFIG", "SET", name, value)

@@ -14,9 +14,17 @@ from accounts.models import Membership
 from accounts.quotas import Usage
 from chatapp.chat.answering import start_answer
 from chatapp.chat.models import Generation
-from chatapp.common.errors import AlreadyAnswering, BadRequest, ChatappError, MessageTooLong, NothingToContinue
+from chatapp.common.errors import (
+    AlreadyAnswering,
+    BadRequest,
+    ChatappError,
+    MessageTooLong,
+    NothingToContinue,
+    Unavailable,
+)
 from chatapp.common.text import storable
 from chatapp.queue.transport import get_transport
+from inference.errors import TransportUnavailable
 
 from .models import Conversation, Message, as_turns
 from .permissions import get_answer, get_conversation, get_message
@@ -107,10 +115,16 @@ def continue_answer(*, membership: Membership, message_id: UUID, key: UUID) -> A
 
 
 def stop_answer(*, membership: Membership, message_id: UUID) -> None:
-    """Cancel whatever writes this answer; what was written is kept. Does nothing to an ended one."""
+    """Cancel whatever writes this answer; what was written is kept. Does nothing to an ended one.
+
+    Raises ``Unavailable`` when the transport cannot be told.
+    """
     answer = get_answer(membership, message_id)
-    for generation in Generation.objects.unfinished().filter(message=answer):
-        get_transport().cancel(str(generation.pk))
+    try:
+        for generation in Generation.objects.unfinished().filter(message=answer):
+            get_transport().cancel(str(generation.pk))
+    except TransportUnavailable:
+        raise Unavailable("The queue cannot be reached at the moment. Press Stop again.", retry_after=5) from None
 
 
 def _once(membership: Membership, key: UUID, write: Callable[[], Accepted]) -> Accepted:

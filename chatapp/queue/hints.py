@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import redis
 import structlog
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
 from inference.errors import TransportUnavailable
-from inference.transport import LocalTransport
+from inference.transport import MAYBE_AWAY, LocalTransport, is_away
 
 from .transport import get_transport
 
@@ -25,7 +24,9 @@ def send_hint(group: str, message: dict[str, Any]) -> None:
             transport.hint(group, message)
         else:
             async_to_sync(get_channel_layer().group_send)(group, message)
-    except redis.RedisError as error:
+    except MAYBE_AWAY as error:
+        if not is_away(error):
+            raise
         logger.warning("hint.lost", group=group, error=str(error))
     except TransportUnavailable:
         return  # nobody serves pages, so nobody waits for the hint

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -36,6 +37,8 @@ from inference.transport.journal import Journal
 from .children import Child, end_group, start_child, stop_children
 from .engine_options import EngineOptions
 from .servers import run_daphne, run_uvicorn
+
+logger = logging.getLogger(__name__)
 
 CELERY_THREADS = "8"  # a title waits in its thread for the model; the sweep must find another one
 WATCH_SECONDS = 1.0
@@ -150,11 +153,17 @@ class Embedded:
         """What has died is started again; the pause keeps a broken one from spinning."""
         while not self._stopped.wait(WATCH_SECONDS):
             for child in self._children:
-                if (code := child.process.poll()) is not None and not self._stopped.is_set():
-                    self._say(f"{child.name} ended with {code}; starting it again")
-                    end_group(child.process)
-                    child.ended()
-                    child.process = child.start()
+                try:
+                    self._watch(child)
+                except Exception:  # a watch that ended would leave what dies dead
+                    logger.exception("%s could not be started again", child.name)
+
+    def _watch(self, child: Child) -> None:
+        if (code := child.process.poll()) is not None and not self._stopped.is_set():
+            self._say(f"{child.name} ended with {code}; starting it again")
+            end_group(child.process)
+            child.ended()
+            child.process = child.start()
 
     def _report(self, worker: str, state: Any, detail: str) -> None:
         report = WorkerReport(worker, state, self._engine.model, demo=self._engine.demo, detail=detail, at=time.time())

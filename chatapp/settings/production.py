@@ -14,14 +14,21 @@ CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [f"https://{host}" for 
 DATABASES = {"default": env.parsed("DATABASE_URL", read_database, DATABASE)}
 DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": env.integer("DATABASE_POOL", 10, low=1, high=500)}
 REDIS_URL = env.url("REDIS_URL", ("redis", "rediss", "unix"))
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "chatapp.queue.redis_cache.SteadyCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"socket_connect_timeout": 1.0, "socket_timeout": 2.0},
+    }
+}
 CHANNEL_LAYERS = {
-    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+    "default": {"BACKEND": "chatapp.queue.channel_layer.SteadyChannelLayer", "CONFIG": {"url": REDIS_URL}}
 }
 CHATAPP_LIMITS_STORAGE = REDIS_URL
 CHATAPP_REDIS_URL = env.url("CHATAPP_REDIS_URL", ("redis", "rediss", "unix"), REDIS_URL)
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2.0, "socket_timeout": 10.0}  # of one that hangs
 
 SECURE_SSL_REDIRECT = env.boolean("SECURE_SSL_REDIRECT", True)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

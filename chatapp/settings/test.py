@@ -12,7 +12,13 @@ ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 
 DATABASES = {"default": env.parsed("DATABASE_URL", read_database, DATABASE)}
 REDIS_URL = env.url("REDIS_URL", ("redis",))
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "chatapp.queue.redis_cache.SteadyCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"socket_connect_timeout": 1.0, "socket_timeout": 2.0},
+    }
+}
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 CHATAPP_LIMITS_STORAGE = REDIS_URL
 CELERY_BROKER_URL = REDIS_URL

@@ -4,5 +4,14 @@ from .base import Transport
 from .local import LocalTransport, serve_local
 from .memory import MemoryTransport
 from .redis import RedisTransport
+from .redis_away import MAYBE_AWAY, is_away
 
-__all__ = ["LocalTransport", "MemoryTransport", "RedisTransport", "Transport", "serve_local"]
+__all__ = [
+    "MAYBE_AWAY",
+    "LocalTransport",
+    "MemoryTransport",
+    "RedisTransport",
+    "Transport",
+    "is_away",
+    "serve_local",
+]

@@ -13,7 +13,8 @@ import time
 import redis
 
 from .marks import Mark, Marks, News
-from .redis_scripts import LOST, Settings, listening_options
+from .redis_away import is_away
+from .redis_scripts import Settings, listening_options
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +65,11 @@ class Subscription:
         while not self._closing.is_set():
             try:
                 self._listen()
-            except LOST:
+            except Exception as error:  # a thread that ended would leave its worker deaf
+                if not is_away(error):
+                    logger.exception("the subscription to the transport's news failed")
                 self._listening.clear()
                 self._marks.tell_everybody()
-                self._closing.wait(RETRY_SECONDS)
-            except Exception:  # a thread that ended would leave its worker deaf
-                logger.exception("the subscription to the transport's news failed")
                 self._closing.wait(RETRY_SECONDS)
 
     def _listen(self) -> None:

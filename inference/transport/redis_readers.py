@@ -22,7 +22,8 @@ from redis.asyncio.retry import Retry
 from ..errors import LogExpired, TransportUnavailable, UnknownGeneration
 from ..messages import Ended, Event
 from ..wire import decode_event
-from .redis_scripts import LOST, Settings, connection_options, listening_options, reaching
+from .redis_away import is_away
+from .redis_scripts import Settings, connection_options, listening_options, reaching
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +166,7 @@ class Readers:
             self._listener.cancel()
             self._listener = None
             self._listening.clear()
-        with contextlib.suppress(*LOST):  # the log's end makes up for it
+        with contextlib.suppress(TransportUnavailable), reaching(self._settings.url):  # the log's end makes up for it
             await self._run("leave", generation, self._name)
 
     async def _disconnect(self) -> None:
@@ -179,10 +180,11 @@ class Readers:
         while True:
             try:
                 await self._listen()
-            except LOST as error:
-                logger.warning("the subscription to Redis was lost: %s", error)
-            except Exception:  # a task that ended would leave every reader waiting
-                logger.exception("the subscription to Redis failed")
+            except Exception as error:  # a task that ended would leave every reader waiting
+                if is_away(error):
+                    logger.warning("the subscription to Redis was lost: %s", error)
+                else:
+                    logger.exception("the subscription to Redis failed")
             self._listening.clear()
             await asyncio.sleep(RETRY_SECONDS)
 

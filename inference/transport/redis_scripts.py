@@ -21,15 +21,14 @@ from redis.retry import Retry
 from ..errors import TransportUnavailable
 from ..line.fairness import OUTPUT_COST, PROMPT_COST, TINY
 from ..wire import VERSION
+from .redis_away import MAYBE_AWAY, is_away
 
 FOLDER = Path(__file__).parent / "lua"
-READING = ("log", "leave", "release", "unreleased", "stats", "waiting")
-NAMES = ("submit", "cancel", "claim", "publish", "restore", "renew", "hand_back", *READING)
+READING = ("log", "leave", "unreleased", "stats", "waiting")
+WRITING = ("submit", "cancel", "claim", "publish", "restore", "renew", "hand_back", "release")
 
 CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0
 HEALTH_SECONDS = 15
-# A server that restarts, refuses, forgets its leader or has no memory left: all pass.
-LOST = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError, OSError)
 
 Clock = Callable[[], float] | None
 
@@ -67,7 +66,7 @@ class Settings:
             "VERSION": VERSION,
         }
         lines = "".join(f"local {constant} = {value}\n" for constant, value in constants.items())
-        return lines + _read("common") + _read(name)
+        return lines + _read("common") + (_read("writable") if name in WRITING else "") + _read(name)
 
 
 class Scripts:
@@ -76,7 +75,7 @@ class Scripts:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.client = redis.Redis.from_url(settings.url, **connection_options())
-        self._scripts = {name: self.client.register_script(settings.source(name)) for name in NAMES}
+        self._scripts = {name: self.client.register_script(settings.source(name)) for name in WRITING + READING}
 
     def run(self, name: str, *args: Any) -> Any:
         with reaching(self._settings.url):
@@ -107,7 +106,9 @@ def reaching(url: str) -> Iterator[None]:
     """Whatever means that the server is not there, as ``TransportUnavailable``."""
     try:
         yield
-    except LOST as error:
+    except MAYBE_AWAY as error:
+        if not is_away(error):
+            raise
         place = url.rpartition("@")[2]  # never the password
         raise TransportUnavailable(f"Redis at {place} cannot be reached: {error}") from error
 

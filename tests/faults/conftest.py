@@ -18,8 +18,10 @@ import redis
 
 from inference.wire import decode_event
 from scripts.cluster import Cluster, Program
+from scripts.programs import wait_for_port
 from tests.fake_upstream import FakeUpstream
 from tests.faults.tabs import Tab
+from tests.redis_server import accept
 
 LENGTH, RATE = 120, 40.0  # an answer's words, and how many a second
 RECOVERY_SECONDS = 30.0
@@ -59,6 +61,8 @@ def cluster(running: Cluster, upstream: FakeUpstream) -> Cluster:
         if not program.running:
             program.start()
     running.wait_for_postgresql()
+    wait_for_port(running.redis_port)
+    accept(running.redis_url)
     wait_until_well(running)
     return running
 

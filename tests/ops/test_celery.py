@@ -21,3 +21,4 @@ def test_it_is_tried_again_every_few_seconds_and_never_given_up(monkeypatch):
     assert len(pauses) == 6
     assert max(pauses) == MOST_SECONDS
     assert app.conf.broker_connection_max_retries is None
+    assert app.conf.broker_channel_error_retry is True, "a READONLY would end the worker for good"
