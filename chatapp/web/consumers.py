@@ -29,6 +29,7 @@ from chatapp.common.threads import in_thread
 from inference.errors import TransportUnavailable
 
 from . import frames
+from .login_watch import LOGGED_OUT, NO_WORKSPACE, Login, login_watch
 from .model_watch import watch
 from .payloads import conversation_json, new_turn_json, turn_json
 from .sockets import own_send
@@ -39,7 +40,6 @@ R = TypeVar("R")
 logger = structlog.get_logger(__name__)
 
 PROTOCOL = 1
-LOGGED_OUT, NO_WORKSPACE = 4401, 4404
 
 
 class LoggedOut(Exception):
@@ -58,27 +58,40 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         self._streams: dict[UUID, asyncio.Task[None]] = {}
         self._open: set[UUID] = set()
+        self._over = False
         self._send_frame = own_send(self.scope, self.base_send)
         await self.accept()
         try:
             usage = await self._do(_usage)
         except LoggedOut:
-            await self.close(LOGGED_OUT)
+            await self._end(LOGGED_OUT)
             return
         except NotFound:
-            await self.close(NO_WORKSPACE)
+            await self._end(NO_WORKSPACE)
             return
+        login_watch.listen(self._end, Login.of(self.membership, self.scope["session"].session_key))
         model = await watch.add(self._tell_model)
         person = str(self.membership.user_id)
         await self._send({"type": "welcome", "protocol": PROTOCOL, "person": person, "model": model, "usage": usage})
 
     async def disconnect(self, code: int) -> None:
         watch.remove(self._tell_model)
-        for task in self._streams.values():
-            task.cancel()
+        login_watch.remove(self._end)
+        self._end_streams()
         for conversation in self._open:
             with contextlib.suppress(redis.RedisError):
                 await self.channel_layer.group_discard(_group(conversation), self.channel_name)
+
+    async def _end(self, code: int) -> None:
+        """From here on nothing is told, whether or not the client hears that the socket is closed."""
+        if not self._over:
+            self._over = True
+            self._end_streams()
+            await self.close(code)
+
+    def _end_streams(self) -> None:
+        for task in self._streams.values():
+            task.cancel()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if not hasattr(self, "membership"):
@@ -88,7 +101,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             request = frames.parse_frame(text_data or "")
             await self._handle(request)
         except LoggedOut:
-            await self.close(LOGGED_OUT)
+            await self._end(LOGGED_OUT)
         except frames.BadFrame as error:
             await self._refuse(error.ref, error)
         except ChatappError as error:
@@ -114,8 +127,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 self._subscribe(request.message, request.generation, request.after_seq, request.ref)
             case frames.Unsubscribe():
                 self._unsubscribe(request.message)
-            case frames.Ping():
-                await in_thread(self._load_membership)()
+            case frames.Ping():  # of a login that has ended the watch tells
                 await self._send({"type": "pong", "ref": request.ref})
 
     # Requests
@@ -226,6 +238,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _send(self, frame: Frame) -> None:
         """To a client that has gone there is nothing to say; ``disconnect`` follows and cleans up."""
+        if self._over:
+            return
         with contextlib.suppress(OSError):
             await self._send_frame({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
 

@@ -7,37 +7,36 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from chatapp.queue.model_status import model_json, read_stats
+from inference.messages import Stats
+
+from .watch import Watch
 
 Listener = Callable[[dict[str, Any]], Awaitable[None]]
 LOADING_SECONDS, READY_SECONDS = 0.5, 3.0
 
 
-class ModelWatch:
+class ModelWatch(Watch[Listener, None]):
     """Calls its listeners with the ``model`` of docs/protocol.md whenever it changes."""
 
     def __init__(self) -> None:
-        self._listeners: set[Listener] = set()
-        self._task: asyncio.Task[None] | None = None
-        self.model: dict[str, Any] = {}
+        super().__init__()
+        self.model = model_json(Stats())
 
     async def add(self, listener: Listener) -> dict[str, Any]:
-        """Start to tell ``listener``; returns the model as it is now."""
-        self.model = model_json(await asyncio.to_thread(read_stats))
-        self._listeners.add(listener)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._watch())
+        """Start to tell ``listener``; returns the model as it is now, as far as that can be told."""
+        await self._look_safely()
+        self.listen(listener, None)
         return self.model
 
-    def remove(self, listener: Listener) -> None:
-        self._listeners.discard(listener)
+    def seconds(self) -> float:
+        return READY_SECONDS if self.model["state"] == "ready" else LOADING_SECONDS
 
-    async def _watch(self) -> None:
-        while self._listeners:
-            await asyncio.sleep(READY_SECONDS if self.model["state"] == "ready" else LOADING_SECONDS)
-            model = model_json(await asyncio.to_thread(read_stats))
-            if model != self.model:
-                self.model = model
-                await asyncio.gather(*(listener(model) for listener in self._listeners), return_exceptions=True)
+    async def look(self) -> None:
+        model = model_json(await asyncio.to_thread(read_stats))
+        if model != self.model:
+            self.model = model
+            for listener in self._listeners:
+                self._start(listener(model))
 
 
 watch = ModelWatch()
