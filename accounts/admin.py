@@ -16,9 +16,10 @@ from django.utils import timezone
 from unfold.admin import TabularInline
 from unfold.forms import AdminPasswordChangeForm
 
-from chatapp.common.admin import Admin, KeptAdmin, ReadOnlyAdmin
+from chatapp.common.admin import Admin, ErasableAdmin, KeptAdmin, ReadOnlyAdmin
 
 from .models import ApiKey, LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
+from .services import erase_people
 
 
 class NewUserForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -51,7 +52,7 @@ class PreferencesInline(TabularInline):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, Admin):
+class UserAdmin(DjangoUserAdmin, ErasableAdmin):
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "is_active", "is_staff", "date_joined", "last_login")
@@ -71,12 +72,18 @@ class UserAdmin(DjangoUserAdmin, Admin):
         """A new person first; memberships and preferences once they exist."""
         return self.inlines if obj else ()
 
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        erase_people(people=[obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        erase_people(people=queryset)
+
 
 admin.site.unregister(Group)
 
 
 @admin.register(Tenant)
-class TenantAdmin(Admin):
+class TenantAdmin(ErasableAdmin):
     list_display = ("name", "slug", "plan", "personal", "created_at")
     list_filter = ("plan", "personal")
     list_select_related = ("plan",)

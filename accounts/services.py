@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from django.db import transaction
+from django.db.models import Q, Value
+from django.db.models.functions import Replace
 from django.utils.text import slugify
 
 from chatapp.common.ids import uuid7
@@ -19,6 +24,28 @@ def create_personal_tenant(*, user: User) -> Tenant:
         tenant = Tenant.objects.create(name=name, slug=_free_slug(name), plan=plan, personal=True)
         Membership.objects.create(user=user, tenant=tenant, role=Role.OWNER)
     return tenant
+
+
+def erase_people(*, people: Iterable[User]) -> None:
+    """Delete people for good, with all that they wrote. What stays for the bill, and of the admin's log, names nobody.
+
+    A workspace of their own that nobody else is in keeps its ledger, under another name.
+    """
+    people = list(people)
+    with transaction.atomic():
+        for tenant in Tenant.objects.personal_of(people):
+            tenant.become_nameless()
+        User.objects.filter(pk__in=[person.pk for person in people]).delete()
+        for person in people:
+            _forget_in_log(person.email)
+
+
+ERASED = "(erased)"
+
+
+def _forget_in_log(email: str) -> None:
+    told = LogEntry.objects.filter(Q(object_repr__contains=email) | Q(change_message__contains=email))
+    told.update(**{name: Replace(name, Value(email), Value(ERASED)) for name in ("object_repr", "change_message")})
 
 
 def _free_slug(name: str) -> str:

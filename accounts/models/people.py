@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -64,6 +65,11 @@ class TenantQuerySet(models.QuerySet["Tenant"]):
         """The tenants a person belongs to, their own first."""
         return self.filter(memberships__user=user).order_by("-personal", "name")
 
+    def personal_of(self, people: Iterable[User]) -> TenantQuerySet:
+        """Their own tenants, as far as nobody else is in them."""
+        others = Membership.objects.filter(tenant=models.OuterRef("pk")).exclude(user__in=people)
+        return self.filter(~models.Exists(others), personal=True, memberships__user__in=people).distinct()
+
 
 class Tenant(models.Model):
     """An organisation, or one person's own space. People see it as a workspace."""
@@ -90,6 +96,11 @@ class Tenant(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("chat:new", args=[self.slug])
+
+    def become_nameless(self) -> None:
+        """Nothing in it tells whose it was."""
+        self.name, self.slug, self.accent = "Erased", f"erased-{self.pk.hex[-12:]}", ""
+        self.save(update_fields=["name", "slug", "accent"])
 
 
 class Role(models.TextChoices):

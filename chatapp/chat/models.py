@@ -34,6 +34,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """A person's conversations that are not deleted, newest first."""
         return self.filter(user=user, deleted_at=None).order_by("-updated_at")
 
+    def deleted_before(self, at: datetime) -> ConversationQuerySet:
+        """Those that were deleted by then, those deleted first first."""
+        return self.filter(deleted_at__lte=at).order_by("deleted_at")
+
     def matching(self, words: str) -> ConversationQuerySet:
         """Those whose title or any message contains ``words``, in any case."""
         # SQLite's LIKE knows the case of ASCII letters only; its regular expressions are Python's.
@@ -63,7 +67,8 @@ class Conversation(TenantModel):
                 fields=["tenant", "user", "-updated_at"],
                 condition=Q(deleted_at=None),
                 name="conversation_list",
-            )
+            ),
+            models.Index(fields=["deleted_at"], condition=~Q(deleted_at=None), name="deleted_conversations"),
         ]
 
     def __str__(self) -> str:

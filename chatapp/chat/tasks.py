@@ -6,6 +6,7 @@ import contextlib
 from uuid import UUID
 
 from celery import shared_task
+from django.conf import settings
 
 from accounts.scoping import all_tenants, tenant_scope
 from chatapp.queue.transport import get_transport
@@ -13,6 +14,7 @@ from inference.errors import TransportUnavailable, UnknownGeneration
 
 from .answering import finish_generation
 from .models import Generation, Message
+from .purging import purge_conversations
 from .sweeping import release_recorded, sweep_generations
 from .titles import start_title
 
@@ -29,6 +31,13 @@ def sweep() -> None:
         release_recorded()
     if counts.get("forgotten"):
         sweep.apply_async(countdown=AGAIN_SECONDS, expires=AGAIN_SECONDS + 9)
+
+
+@shared_task(name="chat.purge")
+def purge() -> None:
+    """Delete for good what people deleted long ago. Idempotent."""
+    with all_tenants():
+        purge_conversations(days=settings.CHATAPP_PURGE_DAYS)
 
 
 @shared_task(name="chat.title")

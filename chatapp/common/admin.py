@@ -1,10 +1,17 @@
-"""Kinds of lists and rows in the admin."""
+"""Kinds of lists and rows in the admin: those that nobody edits there, and those that take others with them."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.core.exceptions import BadRequest, ValidationError
+from django.db import router
+from django.db.models import Model, QuerySet
+from django.db.models.deletion import Collector, ProtectedError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
@@ -42,3 +49,41 @@ class ReadOnlyAdmin(KeptAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class ErasableAdmin(Admin):
+    """Rows that take all that belongs to them along. The page that asks for confirmation counts it: to list it would
+    take as long as there are rows, and show what people wrote.
+    """
+
+    def get_deleted_objects(
+        self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """What Django's gives: names, counts by kind, kinds that this admin may not delete, what forbids it."""
+        rows = list(objs)
+        collector = Collector(using=router.db_for_write(self.model))
+        try:
+            collector.collect(rows)
+        except ProtectedError as error:
+            return [], {}, set(), sorted(map(str, error.protected_objects))
+        counts = _count(collector)
+        lacking = {str(model._meta.verbose_name) for model in counts if not self._may_delete(request, model)}
+        by_name = {str(model._meta.verbose_name_plural): count for model, count in counts.items()}
+        return list(map(str, rows)), by_name, lacking, []
+
+    def _may_delete(self, request: HttpRequest, model: type[Model]) -> bool:
+        """Kinds without pages of their own go with what they belong to."""
+        if not self.admin_site.is_registered(model):
+            return True
+        return bool(self.admin_site.get_model_admin(model).has_delete_permission(request))
+
+
+def _count(collector: Collector) -> Counter[type[Model]]:
+    """How many of each kind; those that the collector had no need to read are counted by the database."""
+    counts: Counter[type[Model]] = Counter({model: len(rows) for model, rows in collector.data.items()})
+    by_kind: dict[type[Model], list[QuerySet[Any]]] = defaultdict(list)
+    for rows in collector.fast_deletes:
+        by_kind[rows.model].append(rows)
+    for model, found in by_kind.items():  # the same row may be found by several ways
+        counts[model] += reduce(or_, found).count()
+    return +counts

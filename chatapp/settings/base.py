@@ -255,9 +255,11 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # however long Redis is away; else 
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # nor when it refuses: a replica, no memory
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+PURGE_SECONDS = 86_400.0
 CELERY_BEAT_SCHEDULE = {
     "sweep-generations": {"task": "chat.sweep", "schedule": 10.0, "options": {"expires": 9}},
     "roll-up-ratings": {"task": "feedback.roll_up", "schedule": 60.0, "options": {"expires": 55}},
+    "purge-conversations": {"task": "chat.purge", "schedule": PURGE_SECONDS, "options": {"expires": 3_600}},
 }
 
 # The product
@@ -269,6 +271,7 @@ CHATAPP_REDIS_URL = ""  # set: the transport is in Redis; empty: in memory, in t
 CHATAPP_TRANSPORT_SOCKET = VAR_DIR / "run" / "transport.sock"
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 env.networks("FORWARDED_ALLOW_IPS", [])  # uvicorn's, which takes one that it cannot read for nobody's
+CHATAPP_PURGE_DAYS = env.integer("CHATAPP_PURGE_DAYS", 30, low=1, high=3_650)
 CHATAPP_ROLL_UP_DAYS = env.integer("CHATAPP_ROLL_UP_DAYS", 3, low=1, high=400)
 
 LOG_LEVEL = env.choice("CHATAPP_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")

@@ -156,4 +156,8 @@ class Migration(migrations.Migration):
             model_name='conversation',
             index=models.Index(condition=models.Q(('deleted_at', None)), fields=['tenant', 'user', '-updated_at'], name='conversation_list'),
         ),
+        migrations.AddIndex(
+            model_name='conversation',
+            index=models.Index(condition=models.Q(('deleted_at', None), _negated=True), fields=['deleted_at'], name='deleted_conversations'),
+        ),
     ]
