@@ -14,29 +14,12 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from unfold.admin import TabularInline
-from unfold.forms import AdminPasswordChangeForm
 
 from chatapp.common.admin import Admin, ErasableAdmin, KeptAdmin, ReadOnlyAdmin
 
+from .forms import NewUserForm, PasswordForm
 from .models import ApiKey, LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
-from .services import erase_people
-
-
-class NewUserForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A person made by an admin: address and password."""
-
-    password1 = forms.CharField(label="Password", widget=forms.PasswordInput(attrs={"class": "vTextField"}))
-
-    class Meta:
-        model = User
-        fields = ("email",)
-
-    def save(self, commit: bool = True) -> User:
-        user = super().save(commit=False)
-        user.set_password(self.cleaned_data["password1"])
-        if commit:
-            user.save()
-        return user
+from .services import create_person, erase_people
 
 
 class MembershipInline(TabularInline):
@@ -54,7 +37,7 @@ class PreferencesInline(TabularInline):
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ErasableAdmin):
     add_form = NewUserForm
-    change_password_form = AdminPasswordChangeForm
+    change_password_form = PasswordForm
     list_display = ("email", "is_active", "is_staff", "date_joined", "last_login")
     list_filter = ("is_active", "is_staff")
     search_fields = ("email",)
@@ -71,6 +54,12 @@ class UserAdmin(DjangoUserAdmin, ErasableAdmin):
     def get_inlines(self, request: HttpRequest, obj: User | None) -> tuple[Any, ...]:
         """A new person first; memberships and preferences once they exist."""
         return self.inlines if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            create_person(user=obj, verified=True)
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         erase_people(people=[obj])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Replace
 from django.utils.text import slugify
@@ -15,14 +16,52 @@ from chatapp.common.ids import uuid7
 
 from .models import Membership, Plan, Role, Tenant, User
 
+ERASED = "(erased)"
+
+
+def create_person(*, user: User, verified: bool = False) -> User:
+    """Save a new person, whose address and password are set, with a workspace of their own: all of it or nothing.
+
+    Every door comes through here: sign-up, the admin's form, ``createsuperuser``. ``verified``: whoever makes the
+    person vouches for the address; else allauth keeps it and asks for proof.
+    """
+    with transaction.atomic():
+        user.email = User.objects.normalize_email(user.email)
+        user.save(force_insert=True)
+        welcome_person(user=user, verified=verified)
+    return user
+
+
+def welcome_person(*, user: User, verified: bool = False) -> None:
+    """What makes a row of Django's a person here. See ``create_person``."""
+    with transaction.atomic():
+        if verified:
+            EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
+        create_personal_tenant(user=user)
+
 
 def create_personal_tenant(*, user: User) -> Tenant:
     """The space every new person gets, on the operator's default plan, owned by them."""
     plan = Plan.objects.get(code=settings.CHATAPP_DEFAULT_PLAN)
     name = user.email.split("@")[0][:60]
     with transaction.atomic():
-        tenant = Tenant.objects.create(name=name, slug=_free_slug(name), plan=plan, personal=True)
+        tenant = _create_tenant(name, plan)
         Membership.objects.create(user=user, tenant=tenant, role=Role.OWNER)
+    return tenant
+
+
+def _create_tenant(name: str, plan: Plan) -> Tenant:
+    """At the name as a slug; with random letters behind it where that is taken, also by somebody at this moment."""
+    base = slugify(name)[:30] or "workspace"
+    try:
+        with transaction.atomic():
+            return _own_tenant(name, base, plan)
+    except IntegrityError:
+        return _own_tenant(name, f"{base}-{uuid7().hex[-8:]}", plan)
+
+
+def _own_tenant(name: str, slug: str, plan: Plan) -> Tenant:
+    tenant: Tenant = Tenant.objects.create(name=name, slug=slug, plan=plan, personal=True)
     return tenant
 
 
@@ -40,17 +79,6 @@ def erase_people(*, people: Iterable[User]) -> None:
             _forget_in_log(person.email)
 
 
-ERASED = "(erased)"
-
-
 def _forget_in_log(email: str) -> None:
     told = LogEntry.objects.filter(Q(object_repr__contains=email) | Q(change_message__contains=email))
     told.update(**{name: Replace(name, Value(email), Value(ERASED)) for name in ("object_repr", "change_message")})
-
-
-def _free_slug(name: str) -> str:
-    """The name as a slug; with random letters behind it when that one is taken."""
-    base = slugify(name)[:30] or "workspace"
-    if not Tenant.objects.filter(slug=base).exists():
-        return base
-    return f"{base}-{uuid7().hex[-8:]}"

@@ -15,6 +15,13 @@ from chatapp.common.ids import uuid7
 
 
 class UserManager(BaseUserManager["User"]):
+    """Makes the row alone, as Django asks. A person, who also has a workspace, is made by ``create_person``."""
+
+    @classmethod
+    def normalize_email(cls, email: str | None) -> str:
+        """In small letters, all of it: nobody is told apart by them."""
+        return super().normalize_email(email).lower()
+
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         user = self.model(email=self.normalize_email(email), **fields)
         user.set_password(password)
@@ -47,6 +54,10 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    def clean(self) -> None:
+        super().clean()
+        self.email = type(self).objects.normalize_email(self.email)
 
     @property
     def preferences(self) -> Preferences:

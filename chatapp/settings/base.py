@@ -12,6 +12,7 @@ DEBUG = False
 INSTALLED_APPS = [
     "daphne",
     "unfold",
+    "accounts",  # before Django's own: its createsuperuser takes the place of theirs
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -24,7 +25,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "allauth",
     "allauth.account",
-    "accounts",
     "chatapp.chat",
     "feedback",
     "chatapp.web",
@@ -264,6 +264,7 @@ CELERY_BEAT_SCHEDULE = {
 
 # The product
 CHATAPP_BRAND = "chatapp"
+CHATAPP_SIGNUP = env.choice("CHATAPP_SIGNUP", ("open", "closed"), "open")
 CHATAPP_DEFAULT_PLAN = env.text("CHATAPP_DEFAULT_PLAN", "free")
 CHATAPP_MAX_MESSAGE_CHARACTERS = env.integer("CHATAPP_MAX_MESSAGE_CHARACTERS", 32_000, low=100, high=1_000_000)
 CHATAPP_MOST_WAITING = env.integer("CHATAPP_MOST_WAITING", 2_000, low=1)

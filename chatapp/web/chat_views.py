@@ -26,12 +26,12 @@ SIDEBAR = 100  # conversations; older ones are found by search
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """The landing page, or a person's first workspace."""
+    """The landing page, a person's first workspace, or what to do without one."""
     if not request.user.is_authenticated:
         return render(request, "web/landing.html")
     tenant = Tenant.objects.of(request.user).first()
     if tenant is None:
-        return render(request, "web/no_workspace.html", status=404)
+        return render(request, "web/no_workspace.html")
     return redirect(tenant)
 
 

@@ -12,12 +12,13 @@ from accounts.models import Tenant, User
 
 
 def interface(request: HttpRequest) -> dict[str, Any]:
-    """``theme``, ``brand``, ``workspace`` and, when a template asks for them, ``workspaces``."""
+    """``theme``, ``brand``, ``signup_open``, ``workspace`` and, when a template asks for them, ``workspaces``."""
     membership = getattr(request, "membership", None)
     user: User | AnonymousUser | None = getattr(request, "user", None)
     known = user if isinstance(user, User) else None
     return {
         "brand": settings.CHATAPP_BRAND,
+        "signup_open": settings.CHATAPP_SIGNUP == "open",
         "theme": known.preferences.theme if known else "auto",
         "workspace": _workspace(membership.tenant) if membership else None,
         "workspaces": (lambda: [_workspace(tenant) for tenant in Tenant.objects.of(known)]) if known else [],
