@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
@@ -15,27 +14,30 @@ from django.urls import reverse
 from django.utils import timezone
 from unfold.admin import TabularInline
 
-from chatapp.common.admin import Admin, ErasableAdmin, KeptAdmin, ReadOnlyAdmin
+from chatapp.common.admin import CarefulAdmin, ChangedFieldsForm, ErasableAdmin, KeptAdmin, ReadOnlyAdmin
 
-from .forms import NewUserForm, PasswordForm
+from .forms import NewUserForm, PasswordForm, UserForm
 from .models import ApiKey, LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
 from .services import create_person, erase_people
 
 
 class MembershipInline(TabularInline):
     model = Membership
+    form = ChangedFieldsForm
     extra = 0
     autocomplete_fields = ("user", "tenant")
 
 
 class PreferencesInline(TabularInline):
     model = Preferences
+    form = ChangedFieldsForm
     extra = 0
     fields = ("display_name", "theme", "default_model")
 
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ErasableAdmin):
+    form = UserForm
     add_form = NewUserForm
     change_password_form = PasswordForm
     list_display = ("email", "is_active", "is_staff", "date_joined", "last_login")
@@ -82,7 +84,7 @@ class TenantAdmin(ErasableAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(Admin):
+class MembershipAdmin(CarefulAdmin):
     list_display = ("user", "tenant", "role", "created_at")
     list_filter = ("role",)
     list_select_related = ("user", "tenant")
@@ -90,7 +92,7 @@ class MembershipAdmin(Admin):
     autocomplete_fields = ("user", "tenant")
 
 
-class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
+class ApiKeyForm(ChangedFieldsForm):
     """A key acts for a member, in a workspace of theirs."""
 
     class Meta:
@@ -144,7 +146,7 @@ class ApiKeyAdmin(KeptAdmin):
 
 
 @admin.register(Plan)
-class PlanAdmin(Admin):
+class PlanAdmin(CarefulAdmin):
     list_display = (
         "name",
         "requests_per_minute",

@@ -12,8 +12,10 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from unfold.forms import AdminPasswordChangeForm
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminPasswordWidget
+
+from chatapp.common.admin import ChangedFieldsForm
 
 from .models import User
 
@@ -65,6 +67,10 @@ class NewUserForm(forms.ModelForm):  # type: ignore[type-arg]
             validate_password(password, self.instance)
         except ValidationError as error:
             self.add_error("password1", error)
+
+
+class UserForm(ChangedFieldsForm, UserChangeForm):
+    """A person, changed by an admin while they change themselves."""
 
 
 class PasswordForm(AdminPasswordChangeForm):

@@ -75,7 +75,7 @@ class Rating(TenantModel):
             return False
         for name, new in given.items():
             setattr(self, name, new)
-        self.save()
+        self.save(update_fields=[*given, "updated_at"])
         return True
 
 

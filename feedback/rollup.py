@@ -41,7 +41,7 @@ def roll_up_ratings(*, days: int, now: datetime | None = None) -> int:
         due = days_due(days=days, now=now, last=rollup.counted_at)
         changed = _replace(due, count_days(due), now)
         rollup.counted_at = now
-        rollup.save()
+        rollup.save(update_fields=["counted_at"])
     return changed
 
 

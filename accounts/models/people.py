@@ -66,6 +66,12 @@ class User(AbstractBaseUser, PermissionsMixin):
             self._preferences = getattr(self, "chosen", None) or Preferences(user=self)
         return self._preferences
 
+    def choose(self, **changes: Any) -> Preferences:
+        """Change some preferences; the others stay, also what another page changes at this moment."""
+        if changes:
+            self._preferences = Preferences.objects.update_or_create(user=self, defaults=changes)[0]
+        return self.preferences
+
     @property
     def name(self) -> str:
         return self.preferences.display_name or self.email.split("@")[0]

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import timedelta
 
 import structlog
+from django.db.models import F
 from django.utils import timezone
 
 from chatapp.queue.transport import get_transport
@@ -97,8 +98,7 @@ def _find_again(generation: Generation) -> str:
         return "forgotten"
     if waits and generation.submissions < MOST_SUBMISSIONS:
         get_transport().submit(rebuild_job(generation))
-        generation.submissions += 1
-        generation.save(update_fields=["submissions"])
+        Generation.objects.filter(pk=generation.pk).update(submissions=F("submissions") + 1)
         return "submitted"
     record_outcome(generation_id=generation.pk, outcome=read_outcome([Ended(1, "interrupted")]))
     return "interrupted"

@@ -1,4 +1,4 @@
-"""Kinds of lists and rows in the admin: those that nobody edits there, and those that take others with them."""
+"""Kinds of rows in the admin: those that several edit, that nobody edits there, that take others with them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+from django import forms
 from django.core.exceptions import BadRequest, ValidationError
 from django.db import router
 from django.db.models import Model, QuerySet
@@ -17,8 +18,39 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 
-class Admin(ModelAdmin):
-    """What every list of ours is."""
+class ChangedFieldsForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Writes what was changed on this page, compared with what the page showed, and nothing else: what somebody else
+    has changed since then stays.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            field.show_hidden_initial = not self.is_bound or self.add_initial_prefix(name) in self.data
+
+    def changed_columns(self) -> list[str]:
+        """Of the row: the changed ones, and those that note the time of a change."""
+        columns = {field.name: field for field in self._meta.model._meta.concrete_fields}
+        changed = [name for name in self.changed_data if name in columns]
+        noted = [name for name, field in columns.items() if getattr(field, "auto_now", False)]
+        return [*changed, *noted] if changed else []
+
+    def save(self, commit: bool = True) -> Any:
+        """As an inline form is saved; the form of a page is saved by ``CarefulAdmin.save_model``."""
+        if not commit or self.instance._state.adding or self.errors:
+            return super().save(commit)
+        self.instance.save(update_fields=self.changed_columns())
+        self._save_m2m()  # type: ignore[attr-defined]  # the stubs do not have it
+        return self.instance
+
+
+class CarefulAdmin(ModelAdmin):
+    """Rows that several may change at once."""
+
+    form = ChangedFieldsForm
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.save(update_fields=form.changed_columns() if change else None)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """An address or an action with what cannot be a value is a bad request: a year 0, an id that is none.
@@ -32,7 +64,7 @@ class Admin(ModelAdmin):
         return response
 
 
-class KeptAdmin(Admin):
+class KeptAdmin(CarefulAdmin):
     """Rows that stay."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -51,7 +83,7 @@ class ReadOnlyAdmin(KeptAdmin):
         return False
 
 
-class ErasableAdmin(Admin):
+class ErasableAdmin(CarefulAdmin):
     """Rows that take all that belongs to them along. The page that asks for confirmation counts it: to list it would
     take as long as there are rows, and show what people wrote.
     """

@@ -22,20 +22,19 @@ class PreferencesSerializer(serializers.ModelSerializer[Preferences]):
 class PreferencesView(APIView):
     @extend_schema(responses=PreferencesSerializer)
     def get(self, request: Request) -> Response:
-        return Response(PreferencesSerializer(_preferences(request)).data)
+        return Response(PreferencesSerializer(_person(request).preferences).data)
 
     @extend_schema(request=PreferencesSerializer, responses=PreferencesSerializer)
     def patch(self, request: Request) -> Response:
         """Change any of the fields; the others stay."""
-        change = PreferencesSerializer(_preferences(request), data=_without_nul(request.data), partial=True)
+        change = PreferencesSerializer(data=_without_nul(request.data), partial=True)
         change.is_valid(raise_exception=True)
-        change.save()
-        return Response(change.data)
+        return Response(PreferencesSerializer(_person(request).choose(**change.validated_data)).data)
 
 
-def _preferences(request: Request) -> Preferences:
+def _person(request: Request) -> User:
     user: User = request.user  # type: ignore[assignment]  # the permission class lets nobody else in
-    return user.preferences
+    return user
 
 
 def _without_nul(data: Any) -> Any:

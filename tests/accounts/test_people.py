@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from allauth.account.models import EmailAddress
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.test import Client
 
 from accounts import services
 from accounts.models import Membership, Role, Tenant, User
 from accounts.services import create_person
 from tests.factories import UserFactory
+from tests.threads import together
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("free_plan")]
 PASSWORD = "a quiet green kettle"
@@ -139,21 +136,6 @@ def test_sign_up_that_is_closed_is_offered_nowhere_and_makes_nobody(settings):
 def test_sign_up_that_is_open_is_offered_on_both_pages():
     for page in ("/", "/accounts/login/"):
         assert "/accounts/signup/" in Client().get(page).content.decode()
-
-
-def together(*calls):
-    """Run the calls at once, each in a thread and a connection of its own."""
-    gate = threading.Barrier(len(calls))
-
-    def run(call):
-        try:
-            gate.wait(10)
-            return call()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
 
 
 @pytest.mark.django_db(transaction=True)
