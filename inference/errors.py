@@ -8,6 +8,7 @@ InferenceError
 ├── ModelError
 │   ├── ModelNotFound          neither a local folder nor a reachable hub name
 │   └── UnsupportedModel       an architecture, weight format or attention the engine refuses
+├── InvalidMessages            the model's chat template refuses these turns, in whatever form
 ├── PromptTooLong              the prompt alone does not fit the model's context or the KV cache
 ├── InvalidSampling            a setting that this model or server cannot follow; ``param`` names it
 │   └── InvalidStructure       a schema, regular expression or choice that answers cannot be held to
@@ -53,6 +54,10 @@ class ModelNotFound(ModelError):
 
 class UnsupportedModel(ModelError):
     code = "unsupported_model"
+
+
+class InvalidMessages(InferenceError):
+    code = "invalid_messages"
 
 
 class PromptTooLong(InferenceError):

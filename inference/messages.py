@@ -136,11 +136,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """More of the answer. Concatenating ``text`` over the log gives the answer exactly.
+    """More of the answer. Concatenating ``text`` over the log gives the answer exactly; ``thought`` is what the model
+    thought before that, and no part of it.
 
     ``without_ids`` more tokens are in it than ``token_ids`` names: an engine behind an API tells text alone,
-    and how many tokens that was, or about how many. ``tokens`` is what a tenant is charged for. ``choices``, where
-    the job asks for ``logprobs``: one for each token of the answer, of which the text may lag behind.
+    and how many tokens that was, or about how many. ``tokens``, those of thoughts among them, is what a tenant
+    is charged for. ``choices``, where the job asks for ``logprobs``: one for each token of the answer, of which the
+    text may lag behind.
     """
 
     seq: int
@@ -148,6 +150,7 @@ class Text:
     token_ids: tuple[int, ...] = ()
     without_ids: int = 0
     choices: tuple[Choice, ...] = ()
+    thought: str = ""
 
     @property
     def tokens(self) -> int:

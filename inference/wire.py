@@ -71,7 +71,8 @@ def _sampling(given: dict[str, Any]) -> Sampling:
 def _text(given: dict[str, Any]) -> Text:
     """Field by field: nearly all events are these."""
     choices = tuple(map(_choice, given["choices"])) if given.get("choices") else ()
-    return Text(given["seq"], given["text"], tuple(given["token_ids"]), given.get("without_ids", 0), choices)
+    without_ids, thought = given.get("without_ids", 0), given.get("thought", "")
+    return Text(given["seq"], given["text"], tuple(given["token_ids"]), without_ids, choices, thought)
 
 
 def _choice(given: dict[str, Any]) -> Choice:

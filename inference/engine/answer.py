@@ -29,14 +29,17 @@ class Answer:
         text, reason = self._add(token_id)
         return text if reason is None else text + self.detokenizer.finish(), reason
 
-    def resume(self, token_ids: Iterable[int]) -> FinishReason | None:
-        """Add tokens whose text has been told. They may be more than fit here: then that is the end, after them all."""
-        reason = None
+    def resume(self, token_ids: Iterable[int]) -> tuple[str, FinishReason | None]:
+        """Add tokens whose text has been told, and tell it again. They may be more than fit here: then that is the end,
+        after them all.
+        """
+        told, reason = [], None
         for token_id in token_ids:
-            _, reason = self._add(token_id)
+            text, reason = self._add(token_id)
+            told.append(text)
             if reason not in (None, "length"):
                 break
-        return reason
+        return "".join(told), reason
 
     def _add(self, token_id: int) -> tuple[str, FinishReason | None]:
         """As ``append``, without what is held back until the end."""

@@ -9,7 +9,9 @@ from typing import Any
 
 from jinja2.exceptions import TemplateError
 
-from ..errors import UnsupportedModel
+from ..errors import InvalidMessages, UnsupportedModel
+
+SHOWN = 200  # characters of a template's own words
 
 Messages = list[dict[str, str]]  # {"role": ..., "content": ...}
 
@@ -27,20 +29,21 @@ class ChatRenderer:
         self.shared_prefix = lru_cache(maxsize=64)(self._shared_prefix)
         self._takes_system = bool(tokenizer.chat_template) and self._accepts_system()
 
-    def render(self, messages: Messages, resume_text: str = "") -> list[int]:
-        """Tokens up to where the answer begins, or goes on after ``resume_text``.
+    def render(self, messages: Messages, resume_text: str = "", lead: str = "") -> list[int]:
+        """Tokens up to where the answer begins, or goes on after ``resume_text``; ``lead``, of the operator's, is
+        between the template's words and that.
 
-        Raises ``UnsupportedModel`` when the model has no chat template, or the template refuses the
-        messages.
+        Raises ``UnsupportedModel`` when the model has no chat template, and ``InvalidMessages`` when the template
+        refuses the messages.
         """
         if not self._tokenizer.chat_template:
             raise UnsupportedModel("This model has no chat template; use one that was trained for chat.")
         if not self._takes_system:
             messages = _fold_system(messages)
         try:
-            return self._encode(messages, resume_text)
-        except TemplateError as error:
-            raise UnsupportedModel(f"The model's chat template refuses these messages: {error}") from error
+            return self._encode(messages, resume_text, lead)
+        except (TemplateError, LookupError, TypeError, ValueError) as error:  # what templates run into
+            raise InvalidMessages(f"The model's chat template refuses these messages: {str(error)[:SHOWN]}") from error
 
     def _shared_prefix(self, operator_text: str) -> list[int]:
         """Tokens of a prompt whose system message begins with ``operator_text``, up to the end of that text.
@@ -52,15 +55,15 @@ class ChatRenderer:
         text = self._template(messages if self._takes_system else _fold_system(messages))
         return self._tokens(text.partition(others)[0])
 
-    def _encode(self, messages: Messages, resume_text: str) -> list[int]:
+    def _encode(self, messages: Messages, resume_text: str, lead: str) -> list[int]:
         """A person who types ``</s>`` has typed four characters, not the end of a turn."""
         if not any(mark in text for text in _texts(messages, resume_text) for mark in self._marks):
-            return self._tokens(self._template(messages) + resume_text)
+            return self._tokens(self._template(messages) + lead + resume_text)
         names = [f"content-{secrets.token_hex(8)}" for _ in messages]
         hidden = [message | {"content": name} for message, name in zip(messages, names, strict=True)]
         contents = dict(zip(names, (message["content"] for message in messages), strict=True))
-        parts = re.split("|".join(names), self._template(hidden))
-        found = re.findall("|".join(names), self._template(hidden))
+        text = self._template(hidden) + lead
+        parts, found = re.split("|".join(names), text), re.findall("|".join(names), text)
         token_ids = self._tokens(parts[0])
         for name, part in zip(found, parts[1:], strict=True):
             token_ids += self._tokens(contents[name], plain=True) + self._tokens(part)

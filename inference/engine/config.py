@@ -25,6 +25,8 @@ class EngineConfig:
     max_model_len: longest prompt plus answer in tokens; the model's own limit when ``None``.
     num_threads: torch's CPU threads, a setting of the whole process; untouched when ``None``.
     overlap: launch a step before the host has dealt with the tokens of the one before. ``auto``: on an NVIDIA device.
+    visible_tokens: groups of special tokens that stay in the text, which is without all others; a group only where the
+        tokenizer has all of it.
     prefix_salt: secret at the root of every prefix-cache hash; random per process by default.
     """
 
@@ -40,6 +42,7 @@ class EngineConfig:
     max_model_len: int | None = None
     num_threads: int | None = None
     overlap: bool | Literal["auto"] = "auto"
+    visible_tokens: tuple[tuple[str, ...], ...] = ()
     prefix_salt: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -112,27 +112,46 @@ def _overlap(text: str, stop: str) -> int:
     return next((length for length in lengths if text.endswith(stop[:length])), 0)
 
 
-def choose_decoder(tokenizer: Any) -> Callable[[Sequence[int]], Decoder]:
-    """What makes a decoder for the answer after a prompt's tokens. Special tokens are left out, spaces stay."""
+def choose_decoder(tokenizer: Any, visible: Iterable[Iterable[str]] = ()) -> Callable[[Sequence[int]], Decoder]:
+    """What makes a decoder for the answer after a prompt's tokens. Spaces stay; special tokens are left out, except for
+    the ``visible`` ones (``EngineConfig.visible_tokens``).
+    """
+    known = tokenizer.get_added_vocab()
+    shown = {known[token] for group in map(tuple, visible) if known.keys() >= set(group) for token in group}
     if not tokenizer.is_fast:
-        decode = _remembering(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        hidden = set(tokenizer.all_special_ids) - shown
+        decode = _remembering(tokenizer.decode, hidden, clean_up_tokenization_spaces=False)
         return lambda prompt: IncrementalDecoder(decode, prompt)
     backend = tokenizer.backend_tokenizer
+    hidden = _special_tokens(backend) - shown
     if isinstance(backend.decoder, decoders.ByteLevel):
-        spell = lru_cache(None)(byte_speller(backend))
+        spell = lru_cache(None)(byte_speller(backend, hidden))
         return lambda prompt: ByteDecoder(spell)
-    decode = _remembering(backend.decode, skip_special_tokens=True)
+    decode = _remembering(backend.decode, hidden)
     return lambda prompt: IncrementalDecoder(decode, prompt)
 
 
-def _remembering(decode: Callable[..., str], **options: bool) -> Decode:
-    single = lru_cache(maxsize=1 << 16)(lambda token_id: str(decode([token_id], **options)))
-    return lambda ids: single(ids[0]) if len(ids) == 1 else str(decode(ids, **options))
+def _remembering(decode: Callable[..., str], hidden: Set[int], **options: bool) -> Decode:
+    """``decode`` without the ``hidden`` tokens."""
+
+    def shown(ids: list[int]) -> str:
+        return str(
+            decode([token_id for token_id in ids if token_id not in hidden], skip_special_tokens=False, **options)
+        )
+
+    single = lru_cache(maxsize=1 << 16)(lambda token_id: shown([token_id]))
+    return lambda ids: single(ids[0]) if len(ids) == 1 else shown(ids)
 
 
-def byte_speller(backend: Any) -> Callable[[int], bytes]:
-    """The bytes of a token of byte-level BPE, whose vocabulary writes each byte as a printable character."""
-    special = {number for number, token in backend.get_added_tokens_decoder().items() if token.special}
+def _special_tokens(backend: Any) -> set[int]:
+    return {number for number, token in backend.get_added_tokens_decoder().items() if token.special}
+
+
+def byte_speller(backend: Any, hidden: Set[int] | None = None) -> Callable[[int], bytes]:
+    """The bytes of a token of byte-level BPE, whose vocabulary writes each byte as a printable character; none of the
+    ``hidden`` ones, by default all special tokens.
+    """
+    special = _special_tokens(backend) if hidden is None else hidden
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     own = {character: ord(character) for character in alphabet if ord(character) < len(alphabet)}
     others = sorted(set(range(len(alphabet))) - set(own.values()))

@@ -57,7 +57,7 @@ class LLMEngine:
         self.context_length = min(kv_tokens, self.runner.max_model_len or kv_tokens)
         chat = ChatRenderer(self.tokenizer)
         self.render_chat, self.shared_prefix = chat.render, chat.shared_prefix
-        self._decoder = choose_decoder(self.tokenizer)
+        self._decoder = choose_decoder(self.tokenizer, config.visible_tokens)
         self._requests: dict[str, dict[int, Answer]] = {}  # the answers still being written, by their index
         self._over: list[StepOutput] = []  # resumed requests that turned out to be at their end already
         self._arrivals = count(1)
@@ -79,12 +79,13 @@ class LLMEngine:
         counter: float = 0.0,
         shared_prefix_tokens: int = 0,
         resume_token_ids: TokenIds[int] = (),
-    ) -> None:
+    ) -> str:
         """Queue an answer, or ``params.n``. The lowest (band, counter) runs first; bands above 0 are preemptible.
 
         ``resume_token_ids`` are the answer's tokens so far, from another engine: the outputs contain only
-        what comes after the text that those tokens made final. Prefixes are shared within ``tenant``, and with
-        all others in the first ``shared_prefix_tokens``, which must say nothing of the tenant's own.
+        what comes after the text that those tokens made final, which is returned. Prefixes are shared
+        within ``tenant``, and with all others in the first ``shared_prefix_tokens``, which must say
+        nothing of the tenant's own.
         Several answers share the blocks that the prompt fills.
         Raises ``PromptTooLong``, ``InvalidStructure``, and ``ValueError`` for an id in use, an empty prompt,
         unknown tokens or several answers to resume.
@@ -115,8 +116,7 @@ class LLMEngine:
             )
             detokenizer = Detokenizer(self._decoder(prompt_ids), params.stop_strings, params.min_tokens)
             answers.append(Answer(seq, detokenizer, time.perf_counter()))
-        for answer in answers:
-            self._enter(answer, resume_token_ids)
+        return "".join([self._enter(answer, resume_token_ids) for answer in answers])
 
     def step(self) -> list[StepOutput]:
         """Compute one batch. One output for every answer that got a token or ended: with ``overlap`` those of the
@@ -174,15 +174,16 @@ class LLMEngine:
             raise PromptTooLong(f"The prompt has {len(ids)} tokens; {self.context_length - 1} fit.")
         return ids
 
-    def _enter(self, answer: Answer, resume_token_ids: TokenIds[int]) -> None:
-        """Replay the resumed tokens, which also finds that the answer had ended, and queue it."""
-        reason = answer.resume(resume_token_ids)
+    def _enter(self, answer: Answer, resume_token_ids: TokenIds[int]) -> str:
+        """Replay the resumed tokens, which also finds that the answer had ended, and queue it. Returns their text."""
+        told, reason = answer.resume(resume_token_ids)
         if reason is not None:
             held = answer.detokenizer.finish()
             self._over.append(answer.output(time.perf_counter(), (), held, reason))
-            return
+            return told
         self._requests.setdefault(answer.sequence.request_id, {})[answer.sequence.index] = answer
         self._steps.add(answer)
+        return told
 
     def _forget(self, output: StepOutput) -> None:
         answers = self._requests[output.request_id]

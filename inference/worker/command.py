@@ -135,6 +135,7 @@ def load_torch(options: argparse.Namespace, key: bytes) -> LoadWriter:
     from transformers.utils import logging as transformers_logging
 
     from ..engine import EngineConfig, LLMEngine
+    from ..writers.text import MARKS
     from ..writers.torch import TorchWriter
 
     try:
@@ -145,6 +146,7 @@ def load_torch(options: argparse.Namespace, key: bytes) -> LoadWriter:
             max_num_seqs=options.slots + spare_slots(options.slots),
             kv_memory_bytes=options.kv_megabytes * 2**20 or None,
             num_threads=options.threads or None,
+            visible_tokens=MARKS,
             prefix_salt=hashlib.sha256(b"prefix:" + key).digest(),
         )
     except ValueError as error:

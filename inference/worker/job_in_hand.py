@@ -15,6 +15,7 @@ class JobInHand:
     next_seq: int
     started: float
     text: list[str] = field(default_factory=list)
+    thought: list[str] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     without_ids: int = 0
     choices: list[Choice] = field(default_factory=list)
@@ -27,9 +28,10 @@ class JobInHand:
 
     def take_events(self) -> list[Event]:
         """Everything since the last flush, the tokens as one event."""
-        if self.token_ids or self.text or self.without_ids or self.choices:
+        if self.token_ids or self.text or self.thought or self.without_ids or self.choices:
             ids, choices = tuple(self.token_ids), tuple(self.choices)
-            self.ready.append(Text(self.take_seq(), "".join(self.text), ids, self.without_ids, choices))
-            self.text, self.token_ids, self.without_ids, self.choices = [], [], 0, []
+            text, thought = "".join(self.text), "".join(self.thought)
+            self.ready.append(Text(self.take_seq(), text, ids, self.without_ids, choices, thought))
+            self.text, self.thought, self.token_ids, self.without_ids, self.choices = [], [], [], 0, []
         events, self.ready = self.ready, []
         return events

@@ -225,8 +225,11 @@ class Worker:
             self._fail(claim, "engine_error", "The model could not start on this message.")
 
     def _end_without_room(self, claim: Claim, error: PromptTooLong) -> None:
-        """What a worker with a longer context has begun is complete, as far as it can be here."""
-        if tokens := self._running[claim.job.id].tokens:
+        """What is written already, by a worker with a longer context or before a person said to go on, is complete as
+        far as it can be here.
+        """
+        tokens = self._running[claim.job.id].tokens
+        if tokens or claim.job.resume_text:
             self._end(claim.job.id, Ended(0, "length", tokens))
         else:
             self._fail(claim, error.code, f"Too long for this model. {error} Shorten it and send it again.")
@@ -243,9 +246,11 @@ class Worker:
         running.token_ids.extend(written.token_ids)
         running.without_ids += written.without_ids
         running.choices.extend(written.choices)
+        # PostgreSQL cannot store U+0000; left out here, it is out of the log and the database alike.
         if written.text:
-            # PostgreSQL cannot store U+0000; left out here, it is out of the log and the database alike.
             running.text.append(written.text.replace("\x00", ""))
+        if written.thought:
+            running.thought.append(written.thought.replace("\x00", ""))
         if written.ended:
             self._end(written.generation, written.ended)
         elif written.returned:

@@ -17,7 +17,8 @@ TellProgress = Callable[[float, str], None]  # a share from 0 to 1, and what is 
 
 @dataclass(slots=True)  # and not frozen: that would cost three times as much, for every token
 class Written:
-    """What is new of one answer. The worker numbers the events and puts its name and the time in.
+    """What is new of one answer. The worker numbers the events and puts its name and the time in. ``thought`` came
+    before ``text``, which is without any (``text.Splitter``).
 
     ``returned``: not this engine's fault nor the job's, another worker is to write it.
     """
@@ -30,6 +31,7 @@ class Written:
     choices: tuple[Choice, ...] = ()
     ended: Ended | None = None
     returned: bool = False
+    thought: str = ""
 
 
 class Writer(Protocol):

@@ -19,7 +19,7 @@ def prompt_room(context: int, plan_limit: int, max_tokens: int) -> int:
 def droppable(messages: Sequence[ChatMessage]) -> int:
     """How many messages may be left out: all but the system's and the newest, in pairs of question and answer."""
     rest = len(messages) - system_messages(messages) - 1
-    return rest - rest % 2
+    return max(0, rest - rest % 2)
 
 
 def without_oldest(messages: Sequence[ChatMessage], dropped: int) -> list[ChatMessage]:

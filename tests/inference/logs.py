@@ -31,3 +31,7 @@ def tokens_of(log):
 
 def ids_of(log):
     return [token for one in log if isinstance(one, Text) for token in one.token_ids]
+
+
+def thought_of(log):
+    return "".join(one.thought for one in log if isinstance(one, Text))

@@ -15,6 +15,7 @@ from inference.wire import decode_event, decode_job, decode_report, encode_event
         Started(1, "w", "m", "r", 12, 2, 42, {"temperature": 0.5}, 7.25),
         Text(2, "naïve 🦊\n", (1, 2)),
         Text(2, "from an API", (), 3),
+        Text(2, "", (4, 5), thought="Hm."),
         Text(2, "ü", (7,), choices=(Choice(Chance("ü", -0.5, (195, 188)), (Chance("u", -1.5, (117,)),)),)),
         Text(2, "a", (), 1, choices=(Choice(Chance("a", -0.5)),)),
         Ended(3, "failed", 5, 4, "engine_error", "It failed.", 0.1, 0.2, 8.5),
@@ -86,7 +87,7 @@ def test_what_an_older_release_did_not_write_has_its_default():
     old = decode_job(orjson.dumps(message))
     assert (old.sampling, old.operator_characters) == (Sampling(9, stop=("a",)), 0)
     text = orjson.loads(encode_event(Text(2, "a", (1,))))
-    del text["event"]["choices"]
+    del text["event"]["choices"], text["event"]["thought"]
     assert decode_event(orjson.dumps(text)) == Text(2, "a", (1,))
 
 

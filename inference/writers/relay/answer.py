@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import partial
 
 import aiohttp
@@ -14,25 +13,28 @@ import orjson
 
 from ...errors import InvalidSampling, PromptTooLong, UpstreamError, UpstreamRejected, UpstreamUnavailable
 from ...messages import Claim, Ended, EndReason, Started
+from ..text import find_lone_end
 from ..truncation import BYTES_A_TOKEN
+from ..turns import FORMS
 from .asking import PLAIN, build_body, choose_seed, estimate_prompt, fit_answer, fit_turns, tighten
 from .outbox import Outbox
 from .pieces import Piece, Usage, cut_choices
+from .request import Limits, Request, Totals
 from .responses import check_status, read_response
 from .server import Pool, Server
 from .sweep import Sweep
+from .words import Words
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4  # servers asked for one answer
 UNFIT_SECONDS = 1.0  # until a job is handed back that the free servers would not do
 PAUSE_SECONDS = 0.2  # before the second of them; doubled for each after it
-LAST_WORDS_SECONDS = 1.0  # for the usage, after the end of the text
-TIMER_SLACK = 1.125  # a timer is set for longer than it need be, so that not every token has to set it
 REASONS: dict[str, EndReason] = {"stop": "stop", "length": "length", "eos_token": "stop", "stop_sequence": "stop"}
 LEAST_LENGTH = 256  # tokens' worth of text that any answer may have
 BROKEN = ("abort", "error")  # reasons of a server that gave up
 WITHHELD = "content_filter"
+STRICT = ("role", "alternat", "template", "system message")  # in what strict templates say of the turns they refuse
 MESSAGES = {
     "upstream_error": "The model server failed while writing this answer. Try again in a moment.",
     "upstream_rejected": "The model server does not accept this message.",
@@ -42,61 +44,19 @@ MESSAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds until the first token of a request, and between two; ``context`` 0 leaves it to the servers."""
-
-    first_token: float = 60.0
-    token: float = 30.0
-    context: int = 0
-
-
-@dataclass(slots=True)
-class Totals:
-    requests: int = 0
-    failed_requests: int = 0
-    continued_answers: int = 0
-    first_tokens: int = 0
-    first_token_seconds: float = 0.0
-    output_tokens: int = 0
-
-
-@dataclass(slots=True)
-class Request:
-    """One of an answer's, under way. ``finish`` is why its text has ended; empty while it goes on."""
-
-    server: Server
-    timer: asyncio.Timeout
-    finish: str = ""
-    began: float = field(default_factory=time.monotonic)
-    until: float = 0.0  # when the timer ends it, on the loop's clock
-
-    def wait(self, seconds: float) -> None:
-        """For so long from now on, or a little longer."""
-        now = asyncio.get_running_loop().time()
-        if now + seconds > self.until:
-            self.set_timer(now + seconds * TIMER_SLACK)
-
-    def wait_for_last_words(self) -> None:
-        self.set_timer(asyncio.get_running_loop().time() + LAST_WORDS_SECONDS)
-
-    def set_timer(self, until: float) -> None:
-        self.until = until
-        self.timer.reschedule(until)
-
-
 class Answer:
     """``write`` asks the pool's servers until the answer has an end, which is in the outbox then."""
 
     def __init__(self, claim: Claim, outbox: Outbox, pool: Pool, limits: Limits, totals: Totals) -> None:
         self._job, self._outbox, self._pool, self._limits, self._totals = claim.job, outbox, pool, limits, totals
-        self._text, self._length = [claim.text], len(claim.text)  # all that is or will be published of it
+        self._words = Words(claim, outbox)
         outbox.total = claim.tokens
         self._usage: Usage | None = None
         self._earlier = claim.tokens  # tokens that other requests wrote
+        self._sent = 0  # of those, in the text that the server was sent
+        self._forms = list(FORMS)  # of the conversation, those that were not refused
         self._dropped = -1  # not yet estimated
         self._most_tokens = 0
-        self._half = ""  # of a character that comes in two pieces
         self._begun, self._first = time.monotonic(), 0.0
         self._is_started = False
 
@@ -106,10 +66,10 @@ class Answer:
         if param := self._pool.unheard(self._job.sampling):
             return self._end("failed", InvalidSampling.code, param)
         while failures < ATTEMPTS:
-            server = self._pool.choose(self._job.sampling, tried, continuing=self._length > 0)
-            if server is None and self._pool.free and not self._length:
+            server = self._pool.choose(self._job.sampling, tried, continuing=self._words.length > 0)
+            if server is None and self._pool.free and not self._words.length:
                 await asyncio.sleep(UNFIT_SECONDS)  # it would be claimed again at once
-            if server is None or (self._length and self._job.sampling.json_schema):
+            if server is None or (self._words.length and self._job.sampling.json_schema):
                 break  # a server would begin the schema anew in the middle of the answer
             tried.add(server.url)
             try:
@@ -137,15 +97,15 @@ class Answer:
             error_param=param,
             prefill_seconds=first - self._begun,
             decode_seconds=now - first,
-            prompt_tokens=max(0, usage.prompt_tokens - self._earlier) if usage else 0,
+            prompt_tokens=max(0, usage.prompt_tokens - self._sent) if usage else 0,
             approximate=usage is None,
         )
 
     def _give_up(self, unavailable: bool) -> None:
         """No server is left to ask. What none has taken waits in the line for one that does."""
-        if unavailable and not self._length:
+        if unavailable and not self._words.length:
             self._outbox.tell(returned=True)
-        elif self._length:
+        elif self._words.length:
             self._end("interrupted")
         else:
             self._end("failed", UpstreamError.code)
@@ -165,6 +125,8 @@ class Answer:
             return not self._tighten()
         except UpstreamRejected as error:
             server.breaker.succeeded()
+            if self._reshape(error):
+                return False
             logger.warning("upstream %s rejected job %s: %s", server.url, self._job.id, error)
             self._end("failed", error.code)
         except UpstreamError:
@@ -183,12 +145,23 @@ class Answer:
         try:
             self._dropped, self._most_tokens = tighten(self._job, self._dropped, self._most_tokens)
         except PromptTooLong as error:
-            self._end("length") if self._length else self._end("failed", error.code)
+            written = self._words.length or self._job.resume_text
+            self._end("length") if written else self._end("failed", error.code)
             return False
         return True
 
+    def _reshape(self, error: UpstreamRejected) -> bool:
+        """Whether the server, whose template may be strict, is to be asked with the turns in another form."""
+        if not any(mark in str(error).lower() for mark in STRICT):
+            return False
+        refused = self._forms.pop(0)(self._job.messages)
+        self._forms = [form for form in self._forms if form(self._job.messages) != refused]
+        return bool(self._forms)
+
     async def _ask(self, session: aiohttp.ClientSession, sweep: Sweep, server: Server) -> None:
         body, self._earlier, self._usage = self._body(server), self._outbox.total, None
+        self._sent = self._words.tokens
+        self._begin(server)
         request = Request(server, asyncio.timeout(self._limits.first_token))
         reached = None
         try:
@@ -212,15 +185,21 @@ class Answer:
             if not request.finish:
                 where = "broke off" if reached else "did not answer"
                 raise UpstreamError(f"it {where}: {type(error).__name__}: {error}") from None
-        self._finish(request.finish)
+        self._finish(request)
+
+    def _begin(self, server: Server) -> None:
+        goes_on = bool(self._words.length or self._job.resume_text) and self._pool.continues(server) != "none"
+        opens = not server.tells_thoughts and not self._job.sampling.json_schema
+        self._words.begin(server.opened if opens else None, goes_on=goes_on)
 
     def _hear(self, request: Request, pieces: Iterable[Piece]) -> bool:
         """Take what the server says; True when that is enough. Raises ``UpstreamError`` when it gave up."""
         for piece in pieces:
             if piece.text or piece.thought:
                 self._saw_token(request)
+            request.server.tells_thoughts |= bool(piece.thought)
             request.finish = self._take(piece) or request.finish or ("stop" if piece.done else "")
-            if self._length > BYTES_A_TOKEN * max(LEAST_LENGTH, self._job.sampling.max_tokens):
+            if self._words.size > BYTES_A_TOKEN * max(LEAST_LENGTH, self._job.sampling.max_tokens):
                 request.finish = "length"  # a server that does not count would write for ever
                 return True
             if piece.finish or piece.done:
@@ -228,7 +207,7 @@ class Answer:
         return False
 
     def _body(self, server: Server) -> bytes:
-        job, so_far = self._job, self._job.resume_text + "".join(self._text)
+        job, so_far = self._job, self._job.resume_text + self._words.text
         context = self._limits.context or server.context_length
         if self._dropped < 0:
             self._dropped = fit_turns(job, context, so_far)
@@ -237,13 +216,14 @@ class Answer:
             job,
             model=server.model or self._pool.model,
             owner=server.owner,
+            form=self._forms[0],
             so_far=so_far,
             dropped=self._dropped,
             written=self._outbox.total,
             most=self._most_tokens,
             continuation=self._pool.continues(server),
         )
-        self._totals.continued_answers += self._length > 0
+        self._totals.continued_answers += self._words.length > 0
         return orjson.dumps(body)
 
     def _start(self, server: Server) -> None:
@@ -280,30 +260,21 @@ class Answer:
     def _take(self, piece: Piece) -> str:
         """Pass a piece on; the reason when it is the last. Raises ``UpstreamError`` when the server gave up."""
         choices = cut_choices(piece.choices, self._job.sampling.logprobs) if piece.choices else ()
-        if piece.text:
-            text = self._mend(piece.text)
-            self._text.append(text)
-            self._length += len(text)
-            self._totals.output_tokens += piece.tokens
-            self._outbox.put(text, piece.tokens, choices)
-        elif choices:  # of tokens that make no whole character yet
-            self._outbox.put("", 0, choices)
+        self._totals.output_tokens += piece.tokens
+        self._words.take(piece.text, piece.thought, piece.tokens, choices)
         self._usage = piece.usage or self._usage
         if piece.finish in BROKEN:
             raise UpstreamError(f"it gave up: {piece.finish}")
         return piece.finish
 
-    def _mend(self, text: str) -> str:
-        """Halves of a character, escaped one by one, put together; a half alone becomes U+FFFD."""
-        text = self._half + text
-        self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
-        whole = text[:-1] if self._half else text
-        return whole if whole.isascii() else whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-    def _finish(self, finish: str) -> None:
+    def _finish(self, request: Request) -> None:
         """The stream is over. Raises ``UpstreamError`` when it had no end."""
+        finish = request.finish
         if not finish:
             raise UpstreamError("it broke off")
+        self._words.finish(is_whole=REASONS.get(finish, "stop") == "stop")
+        if not self._words.told_thought and (family := find_lone_end(self._words.text)):
+            request.server.opened = family  # from the next answer on
         usage = self._usage
         if usage and usage.output_tokens and (more := self._earlier + usage.output_tokens - self._outbox.total) > 0:
             self._totals.output_tokens += more

@@ -19,6 +19,7 @@ from ...errors import PromptTooLong
 from ...messages import ANY_OBJECT, ChatMessage, Job, Sampling
 from ..base import seed_of
 from ..truncation import ANSWER_SHARE, droppable, prompt_room, without_oldest
+from ..turns import Form
 
 Continuation = Literal["flag", "prefill", "none"]
 
@@ -78,14 +79,23 @@ def unheard(owner: str, wanted: Sampling) -> str:
 
 
 def build_body(
-    job: Job, *, model: str, owner: str, so_far: str, dropped: int, written: int, most: int, continuation: Continuation
+    job: Job,
+    *,
+    model: str,
+    owner: str,
+    form: Form,
+    so_far: str,
+    dropped: int,
+    written: int,
+    most: int,
+    continuation: Continuation,
 ) -> dict[str, Any]:
     """``written`` tokens of ``most`` are there already, as ``so_far``. A server's presence and frequency penalties
     see none of those: no API takes them as the answer's.
     """
     body = {
         "model": model,
-        "messages": _messages(without_oldest(job.messages, dropped), so_far, continuation),
+        "messages": _messages(form(without_oldest(job.messages, dropped)), so_far, continuation),
         "stream": True,
         "stream_options": {"include_usage": True},
         "max_tokens": max(1, most - written),

@@ -21,6 +21,7 @@ class Outbox:
     lock: threading.Lock = field(default_factory=threading.Lock)
     started: Started | None = None
     text: list[str] = field(default_factory=list)
+    thought: list[str] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
     tokens: int = 0
     total: int = 0  # tokens of the answer, those of earlier workers included
@@ -29,11 +30,13 @@ class Outbox:
     closed: bool = False
     is_new: bool = False
 
-    def put(self, text: str, tokens: int, choices: Iterable[Choice] = ()) -> None:
+    def put(self, text: str, tokens: int, choices: Iterable[Choice] = (), thought: str = "") -> None:
         with self.lock:
             if self.closed:
                 return
             self.text.append(text)
+            if thought:
+                self.thought.append(thought)
             self.choices.extend(choices)
             self.tokens += tokens
             self.total += tokens
@@ -54,8 +57,8 @@ class Outbox:
 
     def take(self) -> Written:
         with self.lock:
-            text, tokens = "".join(self.text), self.tokens
+            text, thought, tokens = "".join(self.text), "".join(self.thought), self.tokens
             choices = tuple(self.choices)
-            self.text, self.choices, self.tokens, self.is_new = [], [], 0, False
+            self.text, self.thought, self.choices, self.tokens, self.is_new = [], [], [], 0, False
             started, self.started = self.started, None
-            return Written(self.generation, started, text, (), tokens, choices, self.ended, self.returned)
+            return Written(self.generation, started, text, (), tokens, choices, self.ended, self.returned, thought)

@@ -18,6 +18,8 @@ TOO_LONG = ("context length", "context size", "context window", "maximum context
 SHOWN = 200  # characters of a server's own words, for the log
 NOT_TAKEN = (401, 403, 404, 405, 408, 425)  # refusals that are no word on the request
 BUSY = (429, 503)
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # a server may send the same under two of them
+WORDS = ("text", "thinking", "reasoning", "refusal", "content", "summary")  # of a part
 MOST_TOGETHER = 1000  # characters of texts put together: whoever counts them may have had enough
 
 
@@ -30,14 +32,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """``text`` in so many ``tokens``. ``thought``: the model thinks (``reasoning_content``), which is no part of the
-    answer. ``done``: all was said.
+    """``text`` in so many ``tokens``. ``thought``: what the model thinks, where the server tells it apart, which is no
+    part of the answer. ``done``: all was said.
     """
 
     text: str = ""
     tokens: int = 0
     choices: tuple[Choice, ...] = ()
-    thought: bool = False
+    thought: str = ""
     finish: str = ""
     usage: Usage | None = None
     done: bool = False
@@ -66,12 +68,14 @@ def _plain_text(data: bytes) -> str:
     try:
         message = orjson.loads(data)
         (choice,) = message["choices"]
-        text = choice["delta"]["content"]
+        delta = choice["delta"]
+        text = delta["content"]
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return ""
     more = choice.get("index") or choice.get("finish_reason") or choice.get("logprobs") or message.get("usage")
+    beside = delta.get("reasoning_content") or delta.get("reasoning") or delta.get("thinking") or delta.get("refusal")
     wrong = message.get("error") or message.get("object") == "error"
-    return text if isinstance(text, str) and not more and not wrong else ""
+    return text if isinstance(text, str) and not (more or beside or wrong) else ""
 
 
 def read_piece(name: bytes, data: bytes) -> Piece:
@@ -88,16 +92,43 @@ def read_piece(name: bytes, data: bytes) -> Piece:
     delta = choice.get("delta") or choice.get("message") or {}
     if not isinstance(delta, dict):
         raise UpstreamError("it sent an answer of an unknown shape")
-    text, finish = delta.get("content"), choice.get("finish_reason")
-    text = text if isinstance(text, str) else ""
+    thought, text = read_words(delta)
+    finish = choice.get("finish_reason")
     return Piece(
         text=text,
-        tokens=int(bool(text)),
+        tokens=int(bool(text or thought)),
         choices=read_choices(choice.get("logprobs")) if choice.get("logprobs") else (),
-        thought=bool(delta.get("reasoning_content") or delta.get("reasoning")),
+        thought=thought,
         finish=finish if isinstance(finish, str) else "",
         usage=usage,
     )
+
+
+def read_words(delta: dict[str, Any]) -> tuple[str, str]:
+    """The thought and the text of a delta, or of a whole message: texts, or lists of parts of either kind."""
+    content = delta.get("content")
+    parts = content if isinstance(content, list) else [content]
+    thoughts = [_spell(part) for part in parts if _is_thought(part)]
+    texts = [_spell(part) for part in parts if not _is_thought(part)]
+    apart = next((words for name in THOUGHTS if (words := _spell(delta.get(name)))), "")
+    return apart + "".join(thoughts), "".join(texts) or _spell(delta.get("refusal"))
+
+
+def _is_thought(part: Any) -> bool:
+    kind = part.get("type") if isinstance(part, dict) else None
+    return isinstance(kind, str) and kind.startswith(("thinking", "reasoning"))
+
+
+def _spell(part: Any, depth: int = 4) -> str:
+    """The words in a part, which has them under one of the names that servers use; none in what is no text."""
+    if isinstance(part, str):
+        return part
+    if not depth:
+        return ""
+    if isinstance(part, list):
+        return "".join(_spell(inner, depth - 1) for inner in part)
+    names = WORDS if isinstance(part, dict) else ()
+    return next((words for name in names if (words := _spell(part.get(name), depth - 1))), "")
 
 
 def read_choices(logprobs: Any) -> tuple[Choice, ...]:

@@ -20,8 +20,9 @@ import uvloop
 from ...errors import EngineError
 from ...messages import Claim
 from ..base import Written
-from .answer import Answer, Limits, Totals
+from .answer import Answer
 from .outbox import Outbox
+from .request import Limits, Totals
 from .server import Pool, Server, make_server
 from .sweep import Sweep
 

@@ -15,9 +15,11 @@ import orjson
 
 from ...errors import UpstreamError
 from ...messages import Sampling
+from ..text import Family
 from .asking import BY_OWNER, Continuation, unheard
 from .bodies import read_bounded
 from .breaker import Breaker
+from .templates import ask_opened
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,10 @@ NO_LISTING = (404, 405, 501)
 
 @dataclass(slots=True)
 class Server:
-    """``url`` ends with the API's prefix. ``in_flight`` counts requests, ``first_token`` is seconds, smoothed."""
+    """``url`` ends with the API's prefix. ``in_flight`` counts requests, ``first_token`` is seconds, smoothed.
+
+    ``opened``: its template begins a thought, whose end comes in the text; unless it ``tells_thoughts`` apart itself.
+    """
 
     url: str
     breaker: Breaker
@@ -43,6 +48,9 @@ class Server:
     revision: str = ""
     model: str = ""
     owner: str = ""
+    asked: str = ""  # the model of which ``opened`` was asked
+    opened: Family | None = None
+    tells_thoughts: bool = False
 
     @property
     def is_up(self) -> bool:
@@ -121,6 +129,9 @@ class Pool:
             self._warn(server, f"{type(error).__name__}: {error}")
         else:
             self._warn(server, "" if well else f"GET /models answered {response.status}")
+        if well and server.asked != server.revision:
+            server.asked, server.tells_thoughts = server.revision, False
+            server.opened = await ask_opened(session, server.url, server.owner, server.model)
         server.misses = 0 if well else server.misses + 1
 
     def _warn(self, server: Server, trouble: str) -> None:

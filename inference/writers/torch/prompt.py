@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import takewhile
 
 from ...engine import LLMEngine
-from ...errors import PromptTooLong
+from ...errors import InvalidMessages, PromptTooLong
 from ...messages import ChatMessage, Job
+from ..text import Family
 from ..truncation import BYTES_A_TOKEN, droppable, prompt_room, system_messages, without_oldest
+from ..turns import FORMS, Form
 
 
-def fit_prompt(engine: LLMEngine, job: Job) -> tuple[list[int], int]:
+def fit_prompt(engine: LLMEngine, job: Job, opened: Family | None = None) -> tuple[list[int], int]:
     """The prompt's tokens, without as many of the oldest turns as do not fit; and how many those were.
 
-    The system message and the newest turn stay, without ``job.trim`` all of them. Raises ``PromptTooLong`` when
-    what stays is too long.
+    The system message and the newest turn stay, without ``job.trim`` all of them. A thought that the template has
+    ``opened`` is over for an answer that goes on. Raises ``PromptTooLong`` when what stays is too long.
     """
+    lead = f"\n{opened.closes}\n\n" if opened and job.resume_text else ""
     messages = list(job.messages)
     room = prompt_room(engine.context_length, job.max_prompt_tokens, job.sampling.max_tokens)
     dropped = _surplus(engine, messages, room - _length(engine, job.resume_text))
     if dropped and not job.trim:
         raise PromptTooLong(f"It has more than the {room:,} tokens that fit.")
     while True:
-        prompt = _render(engine, without_oldest(messages, dropped), job.resume_text)
+        prompt = _render(engine, without_oldest(messages, dropped), job.resume_text, lead)
         if len(prompt) <= room or not job.trim or dropped + 2 > droppable(messages):
             break
         dropped += 2  # the template's own tokens made it longer than the sum of its messages
-    if len(prompt) > room:
-        raise PromptTooLong(f"It has {len(prompt):,} tokens; {room:,} fit.")
+    most = room
+    if job.resume_text:  # it goes on to the end of the context
+        most = prompt_room(engine.context_length - 1, job.max_prompt_tokens, 0)
+    if len(prompt) > most:
+        raise PromptTooLong(f"It has {len(prompt):,} tokens; {most:,} fit.")
     return prompt, dropped
 
 
@@ -64,6 +71,15 @@ def _length(engine: LLMEngine, text: str) -> int:
     return len(engine.tokenizer.encode(text, add_special_tokens=False)) if text else 0
 
 
-def _render(engine: LLMEngine, messages: Sequence[ChatMessage], resume_text: str) -> list[int]:
-    chat = [{"role": message.role, "content": message.content} for message in messages]
-    return list(engine.render_chat(chat, resume_text))
+def _render(engine: LLMEngine, messages: Sequence[ChatMessage], resume_text: str, lead: str) -> list[int]:
+    """In the first form that the model's template takes. Raises ``InvalidMessages`` when it takes none."""
+    *forms, last = FORMS
+
+    def render(form: Form) -> list[int]:
+        chat = [{"role": message.role, "content": message.content} for message in form(messages)]
+        return list(engine.render_chat(chat, resume_text, lead))
+
+    for form in forms:
+        with suppress(InvalidMessages):
+            return render(form)
+    return render(last)

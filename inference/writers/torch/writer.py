@@ -7,6 +7,7 @@ import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 
@@ -15,6 +16,7 @@ from ...engine.outputs import StepOutput
 from ...errors import EngineError, InvalidSampling, OutOfMemory
 from ...messages import Choice, Claim, Ended, EndReason, Job, Sampling, Started
 from ..base import Written, seed_of
+from ..text import Family, Splitter, opened_by
 from .logprobs import Speller
 from .prompt import fit_prompt, shared_tokens
 
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 WARM_UP = "Hello"
 LINE_END = "\n"
+PROMPT_END = 16  # tokens, among which a template may have begun a thought
 SAME = (  # settings that jobs and the engine call alike
     "temperature",
     "top_p",
@@ -52,12 +55,14 @@ class TorchWriter:
         self._last: dict[str, StepOutput] = {}
         self._begun: list[Written] = []
         self._resumed: dict[str, tuple[int, int]] = {}  # of each answer, tokens resumed by id, and by text alone
+        self._splitters: dict[str, Splitter] = {}
         self._speller = Speller(engine.tokenizer)
 
     def warm_up(self) -> None:
         """Two tokens for nobody, so that no person waits for what the first step of each kind sets up."""
-        prompt = self._engine.render_chat([{"role": "user", "content": WARM_UP}], "")
-        self._engine.add_request("warm-up", prompt, self._engine.sampling_params(max_tokens=2, ignore_eos=True))
+        self._engine.add_request(
+            "warm-up", self._shortest_prompt(), self._engine.sampling_params(max_tokens=2, ignore_eos=True)
+        )
         while self._engine.has_unfinished:
             self._engine.step()
 
@@ -83,9 +88,9 @@ class TorchWriter:
 
     def begin(self, claim: Claim) -> None:
         job, token_ids, before = self._resume(claim)
-        prompt, dropped = fit_prompt(self._engine, job)
+        prompt, dropped = fit_prompt(self._engine, job, self._opened)
         params = self._params(claim, len(prompt), before)
-        self._engine.add_request(
+        told = self._engine.add_request(
             job.id,
             prompt,
             params,
@@ -95,6 +100,8 @@ class TorchWriter:
             shared_prefix_tokens=shared_tokens(self._engine, job, prompt),
             resume_token_ids=token_ids,
         )
+        splitter = self._splitters[job.id] = self._splitter(claim)
+        splitter.feed(told)
         self._resumed[job.id] = (len(token_ids), before)
         self._begun.append(Written(job.id, started=self._started(params, len(prompt), dropped)))
 
@@ -108,14 +115,31 @@ class TorchWriter:
         self._engine.abort(generation)
         started = next((written.started for written in self._begun if written.generation == generation), None)
         self._begun = [written for written in self._begun if written.generation != generation]
+        thought, text = self._splitters.pop(generation).finish()
         ended = self._ended(generation, self._last.get(generation), "cancelled")
-        return Written(generation, started=started, ended=ended)
+        return Written(generation, started=started, text=text, thought=thought, ended=ended)
 
     def counters(self) -> dict[str, float]:
         return self._engine.counters() | {"memory_bytes": _memory()}
 
     def close(self) -> None:
         """The process ends: the memory goes with it."""
+
+    @cached_property
+    def _opened(self) -> Family | None:
+        """The thought that the model's template begins, if it does."""
+        return opened_by(self._engine.tokenizer.decode(self._shortest_prompt()[-PROMPT_END:]))
+
+    def _shortest_prompt(self) -> list[int]:
+        return self._engine.render_chat([{"role": "user", "content": WARM_UP}], "")
+
+    def _splitter(self, claim: Claim) -> Splitter:
+        """An answer held to a schema has no thoughts: its first character is the schema's. Of one whose tokens are
+        not known the thoughts were told apart before.
+        """
+        job, is_told = claim.job, claim.tokens > len(claim.token_ids)
+        begun = job.resume_text or job.sampling.json_schema or (is_told and claim.text)
+        return Splitter(self._opened, begun=bool(begun))
 
     def _resume(self, claim: Claim) -> tuple[Job, Sequence[int], int]:
         """The job, its tokens so far, and how many more there are of which only the text is known.
@@ -195,7 +219,16 @@ class TorchWriter:
         else:
             self._last[generation] = output
         choices = self._choices(output) if output.logprobs else ()
-        return Written(generation, text=output.text, token_ids=output.token_ids, choices=choices, ended=ended)
+        thought, text = self._split(generation, output)
+        return Written(generation, None, text, output.token_ids, 0, choices, ended, thought=thought)
+
+    def _split(self, generation: str, output: StepOutput) -> tuple[str, str]:
+        """What is new of the thought, and of the answer."""
+        thought, text = self._splitters[generation].feed(output.text)
+        if output.finish_reason is None:
+            return thought, text
+        last_thought, last_text = self._splitters.pop(generation).finish()
+        return thought + last_thought, text + last_text
 
     def _choices(self, output: StepOutput) -> tuple[Choice, ...]:
         """None for a token that ends the answer, and is no part of its text."""
