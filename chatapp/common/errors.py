@@ -2,6 +2,7 @@
 
 ChatappError                 code, HTTP status, a safe message, retry_after and resets_at where they help
 ├── BadRequest         400   bad_request; with the fields that are wrong
+│   ├── MethodNotAllowed 405 method_not_allowed
 │   ├── MessageTooLong       message_too_long
 │   └── NothingToContinue    nothing_to_continue
 ├── Forbidden          403   forbidden: you are a member, but not allowed this
@@ -66,6 +67,12 @@ class BadRequest(ChatappError):
     code = "bad_request"
     status = 400
     message = "That request is not valid."
+
+
+class MethodNotAllowed(BadRequest):
+    code = "method_not_allowed"
+    status = 405
+    message = "That cannot be done here."
 
 
 class MessageTooLong(BadRequest):

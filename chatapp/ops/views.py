@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
+from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chatapp.common.json import error_response, json_response
@@ -16,11 +17,13 @@ from chatapp.queue.model_status import model_json, read_stats
 STARTED = time.time()
 
 
+@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process answers. Nothing else is looked at: a broken database is no reason to restart the web."""
     return json_response({"status": "ok", "uptime_seconds": round(time.time() - STARTED)})
 
 
+@require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when a person could get an answer now; 503 with the parts that are not ready."""
     model = model_json(read_stats())
@@ -32,6 +35,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus metrics. With ``METRICS_TOKEN`` set they are given to its bearer alone."""
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")

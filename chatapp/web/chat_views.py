@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.views.decorators.http import require_safe
 
 from accounts.models import Membership, Tenant
 from accounts.quotas import read_usage
@@ -25,6 +26,7 @@ from .payloads import conversation_json, thread_json
 SIDEBAR = 100  # conversations; older ones are found by search
 
 
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The landing page, a person's first workspace, or what to do without one."""
     if not request.user.is_authenticated:
@@ -35,10 +37,12 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect(tenant)
 
 
+@require_safe
 def new(request: HttpRequest) -> HttpResponse:
     return _page(request, None)
 
 
+@require_safe
 def chat(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
     try:
         conversation = get_conversation(request.membership, conversation_id)  # type: ignore[attr-defined]

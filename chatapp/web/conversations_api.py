@@ -80,11 +80,11 @@ class ConversationDetail(ConversationView):
         conversation = get_conversation(self.membership(), conversation_id)
         change = ConversationChange(data=request.data)
         change.is_valid(raise_exception=True)
+        if "leaf" in change.validated_data:  # first: where it is refused, nothing is changed
+            _show_branch(self.membership(), conversation, change.validated_data["leaf"])
         if "title" in change.validated_data:
             conversation.rename(change.validated_data["title"], by_hand=True)
             _hint(conversation, "conversation.titled", title=conversation.title)
-        if "leaf" in change.validated_data:
-            _show_branch(self.membership(), conversation, change.validated_data["leaf"])
         return self.read(conversation)
 
     @extend_schema(responses={204: None})

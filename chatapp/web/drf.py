@@ -10,7 +10,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from chatapp.common.errors import BadRequest, ChatappError, Forbidden, NotFound, RateLimited
+from chatapp.common.errors import BadRequest, ChatappError, Forbidden, MethodNotAllowed, NotFound, RateLimited
 
 
 class Unauthenticated(ChatappError):
@@ -40,6 +40,8 @@ def _as_chatapp_error(exc: Exception) -> ChatappError | None:
         return Unauthenticated()
     if isinstance(exc, PermissionDenied | exceptions.PermissionDenied):
         return Forbidden(str(getattr(exc, "detail", "")))
+    if isinstance(exc, exceptions.MethodNotAllowed):
+        return MethodNotAllowed()
     if isinstance(exc, exceptions.ValidationError):
         return BadRequest(fields=_fields(exc.detail))
     if isinstance(exc, exceptions.Throttled):

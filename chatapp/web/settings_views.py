@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.http import require_safe
 
 from accounts.models import Preferences, Tenant, UsageDay, User
 from accounts.quotas import read_usage, today
@@ -16,16 +17,19 @@ from chatapp.queue.available_models import live_workers, models_json
 DAYS_SHOWN = 14
 
 
+@require_safe
 @login_required
 def general(request: HttpRequest) -> HttpResponse:
     return render(request, "web/settings_general.html", _context(request))
 
 
+@require_safe
 @login_required
 def personalization(request: HttpRequest) -> HttpResponse:
     return render(request, "web/settings_personalization.html", _context(request))
 
 
+@require_safe
 @login_required
 def usage(request: HttpRequest) -> HttpResponse:
     """Usage of one workspace: ``?workspace=slug``, or the person's first."""

@@ -1,0 +1,89 @@
+"""Every address, frame and task of the product, tried by everyone it is and is not for.
+
+The lists are the product's own: what the URL resolver, the socket's frames and Celery have, the tables of
+``tests/doors`` have to tell about, and about nothing else.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.doors import pages
+from tests.doors.door import METHODS, SAFE, request, routes, told, whole
+from tests.doors.world import CALLERS, Things, World, logged_in, make_world, snapshot, watch
+
+UNDER = "accounts/", "admin/", "v1/"
+
+
+@pytest.fixture
+def world(db, transport, no_titles, settings, django_capture_on_commit_callbacks) -> World:
+    settings.METRICS_TOKEN = "for the operator"
+    with django_capture_on_commit_callbacks(execute=True):
+        return make_world()
+
+
+def test_the_tables_know_every_address_and_no_other():
+    assert {route for route in routes() if not route.startswith(UNDER)} == {door.route for door in pages.DOORS}
+
+
+@pytest.mark.parametrize("door", pages.DOORS, ids=str)
+def test_each_is_told_what_the_table_says_and_changes_no_more_than_that(world, door):
+    its, row = world.owners, pages.RULES[door.rule]
+    found = {who: watch(lambda who=who: door.knock(world.clients[who], its)) for who in reversed(CALLERS)}
+    assert {who: told(reply) for who, (reply, _) in found.items()} == {
+        who: door.means(word, its, world.own(who)) for who, word in row.items()
+    }
+    assert {who: changes for who, (_, changes) in found.items()} == {
+        who: door.changes if word == "ok" else set() for who, word in row.items()
+    }
+
+
+def likenesses(world: World):
+    """Who asks for a thing of another's, and for one that never was."""
+    theirs, missing, own = world.owners, Things.missing(), world.things["stranger"]
+    yield from ((who, theirs, missing) for who in ("stranger", "staff", "anonymous"))
+    yield from ((who, theirs, missing.inside(theirs)) for who in ("admin", "analyst", "member"))
+    yield "stranger", theirs.inside(own), missing.inside(own)
+
+
+@pytest.mark.parametrize("door", [door for door in pages.DOORS if door.names_things], ids=str)
+def test_anothers_thing_answers_as_one_that_does_not_exist(world, door):
+    for who, theirs, missing in likenesses(world):
+        replies = [whole(door.knock(world.clients[who], its), door.path(its)) for its in (theirs, missing)]
+        assert replies[0] == replies[1], who
+
+
+@pytest.mark.parametrize("who", ["owner", "member", "stranger"])
+@pytest.mark.parametrize("door", pages.NAMING_OTHERS, ids=str)
+def test_anothers_thing_named_in_ones_own_answers_as_one_that_does_not_exist(world, door, who):
+    own, client = world.own(who), world.clients[who]
+    others = [its for its in (*world.things.values(), Things.missing()) if its is not own]
+    found = [watch(lambda its=its: door.knock(client, own, naming=its)) for its in others]
+    assert [(told(reply), changes) for reply, changes in found] == [((404, "not_found"), set())] * 3
+    assert {reply.content for reply, _ in found} == {found[0][0].content}
+
+
+@pytest.mark.parametrize("route", sorted({door.route for door in pages.DOORS}))
+def test_no_method_is_answered_that_the_table_does_not_know(world, route):
+    doors = [door for door in pages.DOORS if door.route == route]
+    others = [method for method in METHODS if method not in {door.method for door in doors}]
+    path, before = doors[0].path(world.owners), snapshot()
+    for method in others:
+        replies = {who: told(request(client, method, path)) for who, client in world.clients.items()}
+        assert replies["owner"] == (405, "method_not_allowed"), method
+        assert min(replies.values())[0] >= 300, (method, replies)
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("door", [door for door in pages.DOORS if door.method == "GET"], ids=str)
+def test_head_is_told_as_get_is_and_without_a_body(world, door):
+    for who in CALLERS:
+        reply, head = (door.knock(world.clients[who], world.owners, method) for method in ("GET", "HEAD"))
+        assert (head.status_code, head.content) == (reply.status_code, b"")
+
+
+@pytest.mark.parametrize("door", [door for door in pages.DOORS if door.method not in SAFE], ids=str)
+def test_another_site_changes_nothing_in_a_persons_name(world, door):
+    browser = logged_in(world.memberships["owner"].user, enforce_csrf_checks=True)
+    reply, changes = watch(lambda: door.knock(browser, world.owners))
+    assert (told(reply), changes) == ((403, "forbidden"), set())
