@@ -17,6 +17,7 @@ urlpatterns = [
     path("w/<slug:workspace>/reports/", include("feedback.urls")),
     path("api/v1/", include("chatapp.web.api_urls")),
     path("v1/", include("chatapp.v1.urls")),
+    path("admin/r/<path:rest>", error_pages.nothing),  # the admin's own way to any object asks for no right
     path("admin/", admin.site.urls),
     path("", include("chatapp.ops.urls")),
 ]

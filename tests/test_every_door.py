@@ -7,12 +7,13 @@ The lists are the product's own: what the URL resolver, the socket's frames and 
 from __future__ import annotations
 
 import pytest
+from django.apps import apps
 
-from tests.doors import pages
-from tests.doors.door import METHODS, SAFE, request, routes, told, whole
+from tests.doors import admin, entrance, pages
+from tests.doors.door import METHODS, SAFE, meaning, request, routes, told, whole
 from tests.doors.world import CALLERS, Things, World, logged_in, make_world, snapshot, watch
 
-UNDER = "accounts/", "admin/", "v1/"
+UNDER = "accounts/", "admin/", "v1/"  # these have tables of their own
 
 
 @pytest.fixture
@@ -87,3 +88,66 @@ def test_another_site_changes_nothing_in_a_persons_name(world, door):
     browser = logged_in(world.memberships["owner"].user, enforce_csrf_checks=True)
     reply, changes = watch(lambda: door.knock(browser, world.owners))
     assert (told(reply), changes) == ((403, "forbidden"), set())
+
+
+# django-allauth's pages
+
+
+def test_the_table_of_the_entrance_knows_every_address_and_no_other():
+    assert {route for route in routes() if route.startswith("accounts/")} == set(entrance.RULES)
+
+
+@pytest.mark.parametrize("route", entrance.RULES)
+def test_the_entrance_is_open_to_whom_the_table_says_and_writes_nothing_for_an_empty_form(world, free_plan, route):
+    path = entrance.path(route)
+    for column, word in entrance.RULES[route].items():
+        method, _, logged = column.partition("-")
+        client = logged_in(world.memberships["owner"].user if logged else None)
+        reply, changes = watch(lambda method=method, client=client: getattr(client, method.lower())(path))
+        assert told(reply) == meaning(word, path=path), column
+        assert changes == entrance.CHANGES.get((route, column), set()), column
+
+
+@pytest.mark.parametrize("act", ["action_remove", "action_primary", "action_send"])
+def test_another_persons_address_is_nobody_elses(world, act):
+    owner = world.memberships["owner"].user
+    world.clients["owner"].get("/accounts/email/")  # notes it
+    for who in ("member", "stranger"):
+        form = {act: "", "email": owner.email}
+        world.clients[who].get("/accounts/email/")
+        reply, changes = watch(lambda client=world.clients[who], form=form: client.post("/accounts/email/", form))
+        assert (told(reply), changes) == ((302, "/accounts/email/"), set())
+
+
+# The admin
+
+
+def test_the_table_of_the_admin_knows_every_model_and_page_and_no_other():
+    models = {f"admin/{model}/{view}" for model in admin.MODELS for view in admin.VIEWS}
+    forwards = {f"admin/{model}/<path:object_id>/" for model in admin.MODELS}  # to the form
+    assert {route for route in routes() if route.startswith("admin/")} == models | forwards | set(admin.PAGES)
+
+
+@pytest.mark.parametrize("name", admin.MODELS)
+def test_lists_and_forms_of_the_admin_are_for_staff_with_the_right_alone(world, name):
+    row = admin.KINDS[admin.MODELS[name]]
+    admin.make_missing(world)
+    clients, pk = admin.callers(world), str(admin.one_of(apps.get_model(*name.split("/")), world).pk)
+    for view in admin.VIEWS:
+        path, column = f"/admin/{name}/{view}".replace("<path:object_id>", pk), view.split("/")[-2:][0] or "list"
+        before = snapshot()
+        assert told(clients["super"].get(path)) == meaning(row[column]), path
+        if row.get(f"POST-{column}", "-") != "-":
+            assert told(clients["super"].post(path, {"post": "yes"})) == meaning("403"), path
+        for method in ("get", "post"):
+            assert told(getattr(clients["staff"], method)(path, {"post": "yes"})) == meaning("403"), path
+            for who in ("member", "anonymous"):
+                assert getattr(clients[who], method)(path, {"post": "yes"}).url.startswith("/admin/login/?next="), path
+        assert snapshot() == before, path
+
+
+@pytest.mark.parametrize("route", admin.PAGES)
+def test_pages_of_the_admin_are_for_whom_the_table_says(world, route):
+    path, before = admin.page_path(route, world), snapshot()
+    for who, client in admin.callers(world).items():
+        assert told(client.get(path)) == meaning(admin.PAGES[route][who], path=path), who

@@ -13,6 +13,11 @@ from chatapp.common.errors import ChatappError
 from chatapp.common.json import error_response
 
 
+def nothing(request: HttpRequest, **names: str) -> HttpResponse:
+    """An address where there is nothing, whoever asks."""
+    return _error(request, 404, "not_found")
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _error(request, 400, "bad_request")
 

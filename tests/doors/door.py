@@ -20,21 +20,29 @@ SAFE = ("GET", "OPTIONS", "TRACE")
 VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
 USUAL = {"workspace": "workspace", "conversation_id": "conversation", "message_id": "answer"}
 DRAWN = re.compile(rb'nonce="[^"]*"|(?:content|value)="[A-Za-z0-9]{64}"')
-PAGES = {"400.html": "bad_request", "403.html": "forbidden", "403_csrf.html": "forbidden", "404.html": "not_found"}
+PAGES = {
+    **{"400.html": "bad_request", "403.html": "forbidden", "403_csrf.html": "forbidden", "404.html": "not_found"},
+    "web/no_workspace.html": "no_workspace",
+}
 
 Told = tuple[int, str]
 """A status; with a refusal the error's code, with a redirect its target."""
 
+CODES = {400: "bad_request", 401: "not_authenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
 WORDS: dict[str, Told] = {
-    "400": (400, "bad_request"),
-    "401": (401, "not_authenticated"),
-    "403": (403, "forbidden"),
-    "404": (404, "not_found"),
-    "405": (405, "method_not_allowed"),
     "log-in": (302, "/accounts/login/?next={path}"),
+    "admin-log-in": (302, "/admin/login/?next={path}"),
     "to-chat": (302, "/w/{own}/chat/"),
-    "homeless": (404, ""),
+    "homeless": (404, "no_workspace"),
 }
+
+
+def meaning(word: str, **names: object) -> Told:
+    """What a word of a table stands for: a status, an address to go to, or one of ``WORDS``."""
+    if word.isdigit():
+        return int(word), CODES.get(int(word), "")
+    status, says = WORDS.get(word) or (302, word)
+    return status, says.format(**names)
 
 
 Rules = dict[str, dict[str, str]]
@@ -82,12 +90,9 @@ class Door:
 
     def means(self, word: str, its: Things, own: Things) -> Told:
         """What a ``word`` of the table stands for here, to somebody who asks for ``its`` and has ``own`` things."""
-        if word == "ok":
-            return self.ok, ""
         if word == "log-in" and self.route.startswith("api/"):
             word = "401"
-        status, says = WORDS[word]
-        return status, says.format(path=quote(self.path(its)), own=own.workspace)
+        return meaning(str(self.ok) if word == "ok" else word, path=quote(self.path(its)), own=own.workspace)
 
 
 def request(client: Client, method: str, path: str, body: dict[str, Any] | None = None) -> HttpResponse:
@@ -108,7 +113,7 @@ def _code(reply: HttpResponse) -> str:
         code: str = reply.json()["error"]["code"]
         return code
     shown = [PAGES[template.name] for template in reply.templates if template.name in PAGES]
-    return shown[0] if shown else {405: "method_not_allowed"}.get(reply.status_code, "")
+    return shown[0] if shown else CODES[405] if reply.status_code == 405 else ""
 
 
 def whole(reply: HttpResponse, path: str) -> tuple[int, dict[str, str], bytes]:
