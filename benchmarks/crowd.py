@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from inference.line.admission import Forecast, expected_output
+from inference.line.forecast import Forecast, expected_output
 from inference.messages import Ended, Job
 from inference.transport import MemoryTransport
 

@@ -10,7 +10,8 @@ from accounts.models import Plan
 from chatapp.common.errors import ChatappError, MessageTooLong, NoWorker, Overloaded
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable
-from inference.line.admission import Admission, Verdict, expected_output, fits
+from inference.line.admission import Admission, Verdict, fits
+from inference.line.forecast import expected_output
 from inference.messages import Job, WorkerReport
 
 from .line import line_watch

@@ -10,8 +10,8 @@ from typing import Any
 
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable
-from inference.line.admission import Forecast, expected_output
 from inference.line.fairness import places
+from inference.line.forecast import Forecast, expected_output
 
 LOOK_SECONDS = 1.0
 STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 2700, 3600)

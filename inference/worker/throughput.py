@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from ..line.admission import PROMPT_SHARE
+from ..line.forecast import PROMPT_SHARE
 from ..messages import Claim, Ended, Event, Text, WorkerReport
 
 MEMORY_SECONDS = 5.0  # of the moving average of the rate

@@ -17,7 +17,7 @@ from chatapp.common.errors import MessageTooLong, NoWorker, Overloaded, QuotaExc
 from chatapp.queue import admission, line
 from chatapp.queue.line import LineWatch, read_places
 from inference.errors import TransportUnavailable
-from inference.line.admission import Forecast
+from inference.line.forecast import Forecast
 from inference.messages import ChatMessage, Job, Sampling, WorkerReport
 from inference.transport import MemoryTransport
 from tests.factories import ApiKeyFactory, PlanFactory

@@ -8,19 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.line.admission import (
-    LATEST_RETRY,
-    LENGTHS,
-    REOPEN,
-    SHORTEST,
-    SOONEST_RETRY,
-    Admission,
-    Forecast,
-    Verdict,
-    expected_output,
-    expected_waits,
-    fits,
-)
+from inference.line.admission import LATEST_RETRY, REOPEN, SOONEST_RETRY, Admission, Verdict, fits
+from inference.line.forecast import LENGTHS, SHORTEST, Forecast, expected_output, expected_waits
 from inference.messages import Job, Sampling, Waiting, WorkerReport
 
 
