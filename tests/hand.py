@@ -25,7 +25,7 @@ class HandWorker:
         self._tokens[claim.job.id] = 0
         return claim.job
 
-    def start(self, job: Job, prompt_tokens: int = 10) -> None:
+    def start(self, job: Job, prompt_tokens: int = 10, dropped: int = 0) -> None:
         self._publish(
             job,
             Started(
@@ -34,6 +34,7 @@ class HandWorker:
                 "test",
                 "r1",
                 prompt_tokens,
+                dropped_messages=dropped,
                 seed=7,
                 sampling={"top_k": 1},
                 at=job.submitted_at + 0.25,
@@ -44,6 +45,10 @@ class HandWorker:
         for piece in pieces:
             self._tokens[job.id] += 1
             self._publish(job, Text(self._next(job), piece, (self._tokens[job.id],), choices=choices))
+
+    def think(self, job: Job, thought: str) -> None:
+        self._tokens[job.id] += 1
+        self._publish(job, Text(self._next(job), "", (self._tokens[job.id],), thought=thought))
 
     def end(self, job: Job, reason: str = "stop", **fields) -> None:
         event = Ended(self._next(job), reason, self._tokens[job.id], prefill_seconds=0.01, decode_seconds=0.5, **fields)

@@ -115,6 +115,8 @@ def record_outcome(*, generation_id: UUID, outcome: Outcome) -> Generation | Non
         generation: Generation | None = rows.select_related("message").first()
         if generation is None:
             return None
+        if generation.kind == Generation.Kind.ANSWER:
+            outcome = outcome.as_answer(generation.written.text)
         _explain(generation, outcome)
         if not rows.update(finished_at=timezone.now(), **{name: getattr(generation, name) for name in HOW}):
             return None  # another call was first
@@ -153,6 +155,7 @@ def _end_message(generation: Generation, outcome: Outcome) -> None:
     message.end(
         state=outcome.state,
         text=message.text + outcome.text,
+        thought="\n\n".join(filter(None, (message.thought, outcome.thought.strip()))),
         model=generation.model,
         can_continue=outcome.can_continue,
         error=(ended.error_code, ended.error_message) if ended else ("", ""),

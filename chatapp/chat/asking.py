@@ -8,7 +8,7 @@ from functools import partial
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 
 from accounts.models import Membership
 from accounts.quotas import Usage
@@ -22,6 +22,7 @@ from chatapp.common.errors import (
     NothingToContinue,
     Unavailable,
 )
+from chatapp.common.lines import one_line
 from chatapp.common.text import storable
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable
@@ -131,11 +132,12 @@ def _once(membership: Membership, key: UUID, write: Callable[[], Accepted]) -> A
     """Run ``write`` in a transaction; where ``key`` has been seen, give what it gave then.
 
     A key that has been seen fails, at the latest by its generation's, and only then is it looked for: hardly any has.
+    Where the connection is lost, it may be after the commit.
     """
     try:
         with transaction.atomic():
             return write()
-    except (IntegrityError, ChatappError):
+    except (IntegrityError, OperationalError, InterfaceError, ChatappError):
         if earlier := _accepted_before(membership, key):
             return earlier
         raise
@@ -153,7 +155,7 @@ def _accepted_before(membership: Membership, key: UUID) -> Accepted | None:
 def _conversation_for(membership: Membership, conversation_id: UUID | None, text: str) -> Conversation:
     if conversation_id is not None:
         return _lock_resting(membership, conversation_id)
-    title = " ".join(text.split())[:PROVISIONAL_TITLE]
+    title = one_line(text, PROVISIONAL_TITLE)
     new: Conversation = Conversation.objects.create(tenant=membership.tenant, user=membership.user, title=title)
     return new
 

@@ -63,7 +63,7 @@ def instructions(user: User) -> prompts.Instructions:
 def submit_on_commit(generation: Generation, job: Job) -> None:
     """Queue the job once its row, which says that it was submitted once, is sure to exist.
 
-    What the transport cannot take now, the sweep submits.
+    What the transport cannot take now, the sweep submits; whatever keeps it, the row is written.
     """
 
     def submit() -> None:
@@ -72,4 +72,4 @@ def submit_on_commit(generation: Generation, job: Job) -> None:
         except TransportUnavailable:
             Generation.everyone.filter(pk=generation.pk).update(submissions=F("submissions") - 1)
 
-    transaction.on_commit(submit)
+    transaction.on_commit(submit, robust=True)

@@ -16,6 +16,7 @@ from django.utils import timezone
 from accounts.models import Tenant, User
 from accounts.scoping import TenantManager, TenantModel
 from chatapp.common.ids import uuid7
+from chatapp.common.lines import one_line
 
 from .prompts import Turn
 
@@ -82,7 +83,7 @@ class Conversation(TenantModel):
         rows = Conversation.objects.filter(pk=self.pk)
         if not by_hand:
             rows = rows.filter(titled_by_hand=False)
-        self.title = title[:200]
+        self.title = one_line(title, 200)
         return bool(rows.update(title=self.title, titled_by_hand=by_hand))
 
     def branch(self, leaf_id: UUID | None) -> list[Message]:
@@ -117,6 +118,7 @@ class Message(TenantModel):  # type: ignore[django-manager-missing]  # the stubs
         FAILED = "failed", "Failed"
 
     LIVE: ClassVar[tuple[str, ...]] = (State.QUEUED, State.STREAMING)
+    ENDED: ClassVar[tuple[str, ...]] = ("state", "text", "thought", "ended_at", "model")
     CAN_GO_ON: ClassVar[tuple[str, ...]] = (State.STOPPED, State.INTERRUPTED, State.FAILED)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -125,6 +127,7 @@ class Message(TenantModel):  # type: ignore[django-manager-missing]  # the stubs
     role = models.CharField(max_length=10, choices=Role.choices)
     state = models.CharField(max_length=12, choices=State.choices, default=State.DONE)
     text = models.TextField(blank=True)
+    thought = models.TextField(blank=True, default="", help_text="What the model thought before it; no part of it.")
     model = models.CharField(max_length=200, blank=True, help_text="The model that wrote it.")
     can_continue = models.BooleanField(default=False)
     error_code = models.CharField(max_length=40, blank=True)
@@ -163,12 +166,21 @@ class Message(TenantModel):  # type: ignore[django-manager-missing]  # the stubs
         self.error_code = self.error_message = ""
         self.save(update_fields=["state", "can_continue", "error_code", "error_message"])
 
-    def end(self, *, state: str, text: str, model: str, can_continue: bool, error: tuple[str, str] = ("", "")) -> None:
+    def end(
+        self,
+        *,
+        state: str,
+        text: str,
+        model: str,
+        can_continue: bool,
+        thought: str = "",
+        error: tuple[str, str] = ("", ""),
+    ) -> None:
         """The answer's last word: everything after this reads it from here."""
-        self.state, self.text, self.ended_at = state, text, timezone.now()
+        self.state, self.text, self.thought, self.ended_at = state, text, thought, timezone.now()
         self.model, self.can_continue = model or self.model, can_continue
         self.error_code, self.error_message = error[0][:40], error[1][:300]
-        self.save(update_fields=["state", "text", "ended_at", "model", "can_continue", "error_code", "error_message"])
+        self.save(update_fields=[*self.ENDED, "can_continue", "error_code", "error_message"])
 
 
 class GenerationQuerySet(models.QuerySet["Generation"]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inference.messages import Ended, Event, Started, Text
 
@@ -14,17 +14,24 @@ STATES = {
     "interrupted": "interrupted",
     "failed": "failed",
 }
+NO_WORDS, ONLY_THOUGHT, THOUGHT_TOO_LONG = (
+    "The model ended its answer before the first word. Regenerate it to try again.",
+    "The model thought about this and ended without an answer. Regenerate it to try again.",
+    "The model thought for as long as an answer may be, and did not come to one. Regenerate it, or ask for less.",
+)
+FUTILE = ("prompt_too_long", "invalid_messages", "no_words")  # going on would come to the same
 TOGETHER = 64  # pieces of text that are put together while more come: many small ones take several times the room
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a log says. ``ended`` is None while the answer is still being written."""
+    """What a log says. ``ended`` is None while the answer is being written, ``thought`` is no part of ``text``."""
 
     text: str
     started: Started | None
     ended: Ended | None
     last_seq: int
+    thought: str = ""
 
     @property
     def state(self) -> str:
@@ -35,9 +42,23 @@ class Outcome:
 
     @property
     def can_continue(self) -> bool:
-        """Cut short by anything but the model itself; not a message that will be too long every time."""
+        """Cut short by anything but the model itself; not a message that will be too long every time, nor an answer
+        that had no room for another word.
+        """
         ended = self.ended
-        return ended is not None and ended.reason != "stop" and ended.error_code != "prompt_too_long"
+        if ended is None or ended.reason == "stop" or ended.error_code in FUTILE:
+            return False
+        return ended.reason != "length" or bool(self.text)
+
+    def as_answer(self, before: str) -> Outcome:
+        """What it means for an answer that has ``before`` already: one without a word has failed, and says so."""
+        ended = self.ended
+        if ended is None or ended.reason not in ("stop", "length") or (before + self.text).strip():
+            return self
+        message = NO_WORDS
+        if self.thought.strip():
+            message = ONLY_THOUGHT if ended.reason == "stop" else THOUGHT_TOO_LONG
+        return replace(self, ended=replace(ended, reason="failed", error_code="no_words", error_message=message))
 
 
 class Fold:
@@ -45,6 +66,7 @@ class Fold:
 
     def __init__(self) -> None:
         self._text: list[str] = []
+        self._thought: list[str] = []
         self._started: Started | None = None
         self._last: Event | None = None
         self.is_whole = True  # no event is missing, and all are of one log
@@ -67,6 +89,8 @@ class Fold:
             self._text.append(event.text)
             if len(self._text) == TOGETHER:
                 self._text = ["".join(self._text)]
+            if event.thought:
+                self._thought.append(event.thought)
         elif isinstance(event, Started):
             # A job that changed hands has been started more than once; the last start is the one that ended.
             self._started = event
@@ -79,6 +103,7 @@ class Fold:
             started=self._started,
             ended=last if isinstance(last, Ended) else None,
             last_seq=last.seq if last else 0,
+            thought="".join(self._thought),
         )
 
 

@@ -6,12 +6,13 @@ ratings before and after can be told apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from inference.messages import ChatMessage
 
-VERSION = "2026-11-1"
+VERSION = "2026-11-2"
 
 ASSISTANT = "You are a helpful assistant in chatapp."
 ABOUT = "About the person you are talking to: {}"
@@ -37,9 +38,14 @@ class Instructions:
 
 
 def assemble_answer(turns: Sequence[Turn], instructions: Instructions) -> tuple[ChatMessage, ...]:
-    """System message with the person's instructions, then the turns, oldest first."""
+    """System message with the person's instructions, then the turns, oldest first, user and assistant in turn.
+
+    A turn without words, as of an answer stopped before its first, is none: strict models refuse it ever after.
+    """
     system = ChatMessage("system", _system(instructions))
-    return (system, *(ChatMessage(turn.role, turn.text) for turn in turns))  # type: ignore[arg-type]
+    said = [turn for turn in turns if turn.text.strip()]
+    runs = groupby(said, key=lambda turn: turn.role)
+    return (system, *(ChatMessage(role, _join(run)) for role, run in runs))  # type: ignore[arg-type]
 
 
 def assemble_title(first_message: str) -> tuple[ChatMessage, ...]:
@@ -52,6 +58,11 @@ def operator_characters(messages: Sequence[ChatMessage]) -> int:
     first = messages[0]
     own = next((text for text in (ASSISTANT, TITLE) if first.content.startswith(text)), "")
     return len(own) if first.role == "system" else 0
+
+
+def _join(run: Iterable[Turn]) -> str:
+    """What was said in a row; once what was only said again, for want of an answer."""
+    return "\n\n".join(text for text, _ in groupby(turn.text for turn in run))
 
 
 def _system(instructions: Instructions) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from django.db import transaction
 
+from chatapp.common.lines import one_line
 from chatapp.queue.hints import send_hint
 
 from . import prompts
@@ -14,6 +16,19 @@ from .models import Conversation, Generation, Message
 
 TITLE_WORDS = 10
 TITLE_CHARACTERS = 80
+LONGEST_LINE = 1000
+MARKUP = " \t#*_`~.\u3002"
+QUOTES = ('""', "''", "“”", "„“", "„”", "‚‘", "‘’", "«»", "»«", "‹›", "「」", "『』", "《》", "〈〉", "【】", "””")
+# What models say before a title, and what they call it.
+ANNOUNCED = re.compile(
+    r"^(?:(?:sure|certainly|of course|absolutely|okay|ok|great|yes)\b(?:[!,.]+\s*|\s+(?=here))"
+    r"|here(?:'s|’s| is| are)\b[^:：]*[:：]"
+    r"|(?:(?:the|a|short|chat|conversation|suggested|possible)\s+)*"
+    r"(?:title|titel|titre|título|titolo|标题|タイトル)\s*[:：])\s*",
+    re.IGNORECASE,
+)
+THOUGHT = re.compile(r"<(?:seed:)?think|\[THINK|<\|?channel|◁think", re.IGNORECASE)
+THOUGHT_ENDS = re.compile(r"</(?:seed:)?think>|\[/THINK\]|<channel\|>|◁/think▷", re.IGNORECASE)
 
 
 def start_title(*, question: Message) -> Generation | None:
@@ -54,10 +69,30 @@ def file_title(*, conversation: Conversation, written: str) -> None:
 
 
 def clean_title(text: str) -> str:
-    """The first line of what the model wrote, without quotes, markup or a full stop.
+    """The title in what the model wrote, without quotes, markup, a full stop or the words that announce it.
 
-    Empty when that is no title but an answer: more than one sentence, or too many words.
+    Empty when there is none but an answer: more than one sentence, or too many words.
     """
-    line = next(iter(text.strip().splitlines()), "").strip(" \t\"'#*_`.")
-    words = line.split()
-    return "" if ". " in line or len(words) > TITLE_WORDS else " ".join(words)[:TITLE_CHARACTERS]
+    lines = (_bare(one_line(line, LONGEST_LINE)) for line in THOUGHT_ENDS.split(text)[-1].splitlines())
+    title = next((line for line in lines if line), "")
+    is_title = ". " not in title and len(title.split()) <= TITLE_WORDS and not THOUGHT.match(title)
+    return title[:TITLE_CHARACTERS].rstrip() if is_title else ""
+
+
+def _bare(line: str) -> str:
+    """A line's title; empty for one that only announces it."""
+    before = None
+    while line != before:
+        before = line
+        line = ANNOUNCED.sub("", line.strip(MARKUP), count=1)
+        line = _unquoted(line.strip(MARKUP))
+    return "" if line.endswith((":", "\uff1a")) else line
+
+
+def _unquoted(line: str) -> str:
+    """Without the quotes around all of it; without one alone, whose other was cut off."""
+    for pair in QUOTES:
+        inner = line[1:].removesuffix(pair[1])
+        if line.startswith(pair[0]) and not set(pair) & set(inner):
+            return inner
+    return line

@@ -47,3 +47,46 @@ def test_what_came_before_a_cut_may_be_of_another_log_than_what_comes_after():
     fold.doubt()
     fold.add(LOG[5:])
     assert not fold.is_whole
+
+
+def outcome_of(*events):
+    return read_outcome([Started(1, "w", "m", "r", 3), *events])
+
+
+def test_thoughts_are_kept_apart_from_the_text():
+    outcome = outcome_of(Text(2, "", (1,), thought="H"), Text(3, "Y", (2,), thought="m."), Text(4, "es.", (3,)))
+    assert (outcome.thought, outcome.text) == ("Hm.", "Yes.")
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "reason", "before", "state", "words"),
+    [
+        ("Yes.", "Hm.", "stop", "", "done", ""),
+        ("", "Hm.", "stop", "", "failed", "thought about this"),
+        ("", "Hm.", "length", "", "failed", "for as long as"),
+        (" \n", "", "stop", "", "failed", "before the first word"),
+        ("", "", "stop", "So far", "done", ""),
+        ("", "Hm.", "length", "So far", "done", ""),
+        ("", "Hm.", "cancelled", "", "stopped", ""),
+    ],
+)
+def test_an_answer_without_a_word_says_so(text, thought, reason, before, state, words):
+    events = Text(2, text, (1,), thought=thought), Ended(3, reason, 1)
+    outcome = outcome_of(*events).as_answer(before)
+    assert outcome.state == state
+    assert words in outcome.ended.error_message
+    assert bool(outcome.ended.error_message) == (state == "failed")
+    assert outcome.ended.output_tokens == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "can_continue"),
+    [("Yes", "length", True), ("", "length", False), ("Yes", "stop", False), ("", "cancelled", True)],
+)
+def test_an_answer_that_had_no_room_for_another_word_is_not_to_go_on(text, reason, can_continue):
+    assert outcome_of(Text(2, text, (1,)), Ended(3, reason, 1)).can_continue is can_continue
+
+
+@pytest.mark.parametrize("code", ["prompt_too_long", "invalid_messages", "no_words"])
+def test_what_would_fail_again_is_not_to_go_on(code):
+    assert outcome_of(Ended(2, "failed", error_code=code)).can_continue is False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from chatapp.chat.prompts import (
     TITLE,
     Instructions,
@@ -43,3 +45,28 @@ def test_only_our_own_words_at_the_very_beginning_count_as_the_operators():
     assert operator_characters(assemble_title("x")) == len(TITLE)
     assert operator_characters((ChatMessage("system", f"Be brief. {PLAIN}"),)) == 0
     assert operator_characters((ChatMessage("user", PLAIN),)) == 0
+
+
+RUNS = {
+    "stopped before the first word": ([("user", "Hi"), ("assistant", ""), ("user", "And?")], [("user", "Hi\n\nAnd?")]),
+    "only space": ([("user", "Hi"), ("assistant", " \n"), ("user", "And?")], [("user", "Hi\n\nAnd?")]),
+    "asked again after every failure": (
+        [("user", "Hi"), ("assistant", ""), ("user", "Hi"), ("assistant", ""), ("user", "Hi")],
+        [("user", "Hi")],
+    ),
+    "in the middle": (
+        [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", ""), ("user", "d"), ("assistant", "e")],
+        [("user", "a"), ("assistant", "b"), ("user", "c\n\nd"), ("assistant", "e")],
+    ),
+    "the same later": (
+        [("user", "a"), ("assistant", "b"), ("user", "a")],
+        [("user", "a"), ("assistant", "b"), ("user", "a")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_turns_without_words_are_not_sent_and_roles_take_turns(name):
+    given, sent = RUNS[name]
+    _, *turns = assemble_answer([Turn(*turn) for turn in given], Instructions())
+    assert [(turn.role, turn.content) for turn in turns] == sent

@@ -35,6 +35,30 @@ pytestmark = pytest.mark.django_db(transaction=True)
         ("I do not know that. Set a real model", ""),
         ("a " * 11, ""),
         ("x" * 200, "x" * 80),
+        ("Sure! Here is a title:\nTrip to Rome", "Trip to Rome"),
+        ("Sure! Here is a title:", ""),
+        ("Sure, here's a short title: “Trip to Rome”", "Trip to Rome"),
+        ("Certainly! Trip to Rome", "Trip to Rome"),
+        ("Okay Computer", "Okay Computer"),
+        ("Title: Trip to Rome", "Trip to Rome"),
+        ("**Title:** *Trip to Rome*", "Trip to Rome"),
+        ("Suggested title: 'Trip to Rome'.", "Trip to Rome"),
+        ("Titel: „Reise nach Rom“", "Reise nach Rom"),
+        ("„Reise nach Rom“", "Reise nach Rom"),
+        ("« Voyage à Rome »", "Voyage à Rome"),
+        ("「ローマへの旅」", "ローマへの旅"),
+        ("标题：《罗马之旅》", "罗马之旅"),
+        ('"Trip to Rome', "Trip to Rome"),
+        ('"Big" and "small"', '"Big" and "small"'),
+        ("Titles: how to find one", "Titles: how to find one"),
+        ("Trip\u202e to\u200b Ro\x07me\u2069", "Trip to Rome"),
+        ("\u202eTitle: Trip to Rome", "Trip to Rome"),
+        ("\u202e\u2066", ""),
+        ("Family 👨\u200d👩\u200d👧 trip", "Family 👨\u200d👩\u200d👧 trip"),
+        ("<think>\nThe user wants", ""),
+        ("<think>Hm.</think>\n\nTrip to Rome", "Trip to Rome"),
+        ("They want a title.\n</think>\n\nTrip to Rome", "Trip to Rome"),
+        ("[THINK]Hm.[/THINK]Trip to Rome", "Trip to Rome"),
     ],
 )
 def test_a_title_is_one_clean_line(written, title):
@@ -126,6 +150,23 @@ def test_a_name_given_while_the_title_is_written_stays(member, asked, ask_title,
     hand.answer("Capital of France")
     look(generation)
     assert Conversation.everyone.get().title == "Mine"
+
+
+def test_what_the_model_thought_is_no_title(ask_title, hand):
+    generation = ask_title()
+    job = hand.take()
+    hand.start(job)
+    hand.think(job, "The user wants the capital")
+    hand.end(job, "length")
+    look(generation)
+    assert Conversation.everyone.get().title == FIRST_WORDS
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_name_changes_nothing_but_itself(member, asked, by_hand):
+    with tenant_scope(member.tenant_id):
+        asked.conversation.rename(" \u202eMine\n\x00 and\u2067 yours ", by_hand=by_hand)
+    assert Conversation.everyone.get().title == "Mine and yours"
 
 
 def test_when_no_title_comes_the_first_words_stay_and_the_job_is_taken_back(ask_title, looks):

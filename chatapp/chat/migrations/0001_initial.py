@@ -48,6 +48,7 @@ class Migration(migrations.Migration):
                 ('role', models.CharField(choices=[('user', 'User'), ('assistant', 'Assistant')], max_length=10)),
                 ('state', models.CharField(choices=[('queued', 'Queued'), ('streaming', 'Streaming'), ('done', 'Done'), ('stopped', 'Stopped'), ('interrupted', 'Interrupted'), ('failed', 'Failed')], default='done', max_length=12)),
                 ('text', models.TextField(blank=True)),
+                ('thought', models.TextField(blank=True, default='', help_text='What the model thought before it; no part of it.')),
                 ('model', models.CharField(blank=True, help_text='The model that wrote it.', max_length=200)),
                 ('can_continue', models.BooleanField(default=False)),
                 ('error_code', models.CharField(blank=True, max_length=40)),
