@@ -18,7 +18,6 @@ from django.contrib.auth import get_user
 
 from accounts.models import Membership
 from accounts.permissions import get_membership
-from accounts.quotas import read_usage
 from accounts.scoping import tenant_scope
 from chatapp.chat import asking
 from chatapp.chat.asking import Accepted
@@ -29,9 +28,10 @@ from chatapp.common.threads import in_thread
 from inference.errors import TransportUnavailable
 
 from . import frames
+from .acts import Unanswered, act, usage_json
 from .login_watch import LOGGED_OUT, NO_WORKSPACE, Login, login_watch
 from .model_watch import watch
-from .payloads import conversation_json, new_turn_json, turn_json
+from .payloads import turn_json
 from .sockets import own_send
 from .streams import AnswerStream, Frame
 
@@ -40,6 +40,7 @@ R = TypeVar("R")
 logger = structlog.get_logger(__name__)
 
 PROTOCOL = 1
+RESTARTED = 1012
 
 
 class LoggedOut(Exception):
@@ -62,7 +63,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._send_frame = own_send(self.scope, self.base_send)
         await self.accept()
         try:
-            usage = await self._do(_usage)
+            usage = await self._do(usage_json)
         except LoggedOut:
             await self._end(LOGGED_OUT)
             return
@@ -102,6 +103,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._handle(request)
         except LoggedOut:
             await self._end(LOGGED_OUT)
+        except Unanswered:
+            await self.close(RESTARTED)
         except frames.BadFrame as error:
             await self._refuse(error.ref, error)
         except ChatappError as error:
@@ -141,13 +144,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _act(self, request: frames.Act) -> None:
         """All that the database is asked is asked at once: a thread for each question would cost more than they do."""
-        accepted, frame, usage = await self._do(_act, request=request)
+        accepted, frame, usage = await self._do(act, request=request)
         await self._join(accepted.conversation.pk)
         await self._send({"type": "accepted", "ref": request.ref, **frame})
         unfinished = accepted.generation.finished_at is None
         self._subscribe(accepted.answer.pk, accepted.generation.pk, 0, None, unfinished=unfinished)
         await self._tell_other_tabs(accepted)
-        await self._send({"type": "usage", "usage": usage})
+        if usage:
+            await self._send({"type": "usage", "usage": usage})
 
     def _subscribe(
         self, message: UUID, generation: UUID, after_seq: int, ref: Any, *, unfinished: bool = False
@@ -173,7 +177,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except ChatappError as error:
             await self._refuse(ref, error)
         except TransportUnavailable:
-            await self.close(1012)  # the client reconnects and subscribes again where it stood
+            await self.close(RESTARTED)  # the client reconnects and subscribes again where it stood
         except Exception:
             logger.exception("socket.stream_failed")
             await self._refuse(ref, ChatappError())
@@ -205,8 +209,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _tell_other_tabs(self, accepted: Accepted) -> None:
         conversation = accepted.conversation.pk
         event = {"type": "conversation.written", "conversation": str(conversation), "by": self.channel_name}
-        with contextlib.suppress(redis.RedisError):  # a hint may be lost; the answer that it tells of may not
+        try:
             await self.channel_layer.group_send(_group(conversation), event)
+        except Exception:  # a hint may be lost; the answer that it tells of may not
+            logger.warning("socket.hint_lost", exc_info=True)
 
     async def _tell_model(self, model: dict[str, Any]) -> None:
         await self._send({"type": "model", "model": model})
@@ -215,8 +221,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _join(self, conversation: UUID) -> None:
         if conversation not in self._open:
-            with contextlib.suppress(redis.RedisError):  # without hints from other tabs until the next request
+            try:
                 await self.channel_layer.group_add(_group(conversation), self.channel_name)
+            except Exception:  # without hints from other tabs until the next request
+                logger.warning("socket.not_joined", exc_info=True)
+            else:
                 self._open.add(conversation)
 
     async def _do(self, service: Callable[..., R], **arguments: Any) -> R:
@@ -244,44 +253,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._send_frame({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
 
 
-def _act(membership: Membership, request: frames.Act) -> tuple[Accepted, Frame, Frame]:
-    """What was written, and the frames that tell of it and of the tokens left."""
-    key = request.key
-    match request:
-        case frames.Send(text=text, conversation=conversation, parent=parent):
-            model, where = request.model or "", {"conversation_id": conversation, "parent_id": parent}
-            accepted = asking.send_message(membership=membership, key=key, text=text, model=model, **where)
-        case frames.Regenerate(message=message):
-            model = request.model or ""
-            accepted = asking.regenerate_answer(membership=membership, key=key, message_id=message, model=model)
-        case frames.Continue(message=message):
-            accepted = asking.continue_answer(membership=membership, key=key, message_id=message)
-    usage = accepted.usage.as_json() if accepted.usage else _usage(membership)
-    return accepted, _accepted_json(membership, accepted), usage
-
-
-def _accepted_json(membership: Membership, accepted: Accepted) -> Frame:
-    conversation = conversation_json(accepted.conversation, membership.tenant)
-    if accepted.user_message and accepted.is_alone:
-        turn = new_turn_json(accepted.user_message, accepted.answer, accepted.generation)
-    else:
-        messages = [message for message in (accepted.user_message, accepted.answer) if message]
-        turn = turn_json(messages, membership.user_id)
-    as_json = {item["role"]: item for item in turn}
-    return {
-        "conversation": {**conversation, "new": accepted.new_conversation},
-        "user_message": as_json.get(Message.Role.USER),
-        "answer": as_json[Message.Role.ASSISTANT],
-        "generation": str(accepted.generation.pk),
-    }
-
-
 def _stop(membership: Membership, message: UUID) -> None:
     asking.stop_answer(membership=membership, message_id=message)
-
-
-def _usage(membership: Membership) -> Frame:
-    return read_usage(membership.tenant).as_json()
 
 
 def _group(conversation: UUID) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,27 @@ from django.db.models import Q, prefetch_related_objects
 from accounts.models import Tenant
 from chatapp.chat.models import Conversation, Generation, Message, branch
 from feedback.models import Rating
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The generations of an answer, oldest first; none of a question."""
+
+    all: tuple[Generation, ...] = ()
+
+    @property
+    def generation(self) -> str | None:
+        return str(self.all[-1].pk) if self.all else None
+
+    @property
+    def dropped_messages(self) -> int:
+        return self.all[-1].dropped_messages if self.all else 0
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Of all that have ended; None while none has."""
+        ended = [generation.output_tokens for generation in self.all if generation.finished_at]
+        return sum(ended) if ended else None
 
 
 def conversation_json(conversation: Conversation, tenant: Tenant) -> dict[str, Any]:
@@ -43,15 +65,15 @@ def new_turn_json(question: Message, answer: Message, generation: Generation) ->
     """A turn that was just written at the end, without a query: nothing stands beside it, nobody has rated it yet."""
     siblings = _siblings([question, answer])
     return [
-        _message_json(question, siblings, None, None),
-        _message_json(answer, siblings, str(generation.pk), None),
+        _message_json(question, siblings, Runs(), None),
+        _message_json(answer, siblings, Runs((generation,)), None),
     ]
 
 
 def messages_json(shown: Sequence[Message], tree: Iterable[Message], reader: UUID) -> list[dict[str, Any]]:
     """``shown`` as JSON. ``tree`` is all of the conversation: it tells which siblings each has."""
     siblings, ratings = _siblings(tree), Rating.objects.of(reader, shown)
-    rows = [_message_json(message, siblings, _latest_generation(message), ratings.get(message.pk)) for message in shown]
+    rows = [_message_json(message, siblings, _runs(message), ratings.get(message.pk)) for message in shown]
     for row in rows[:-1]:
         row["can_continue"] = False  # the conversation has gone on from it as it is
     return rows
@@ -68,7 +90,7 @@ def _siblings(tree: Iterable[Message]) -> dict[tuple[UUID | None, str], list[str
 def _message_json(
     message: Message,
     siblings: dict[tuple[UUID | None, str], list[str]],
-    generation: str | None,
+    runs: Runs,
     rating: Rating | None,
 ) -> dict[str, Any]:
     return {
@@ -76,9 +98,12 @@ def _message_json(
         "role": message.role,
         "state": message.state,
         "text": message.text,
+        "thought": message.thought,
         "parent": str(message.parent_id) if message.parent_id else None,
         "created": message.created_at.isoformat(),
-        "generation": generation,
+        "generation": runs.generation,
+        "dropped_messages": runs.dropped_messages,
+        "output_tokens": runs.output_tokens,
         "model": message.model,
         "siblings": siblings[message.parent_id, message.role],
         "rating": rating.as_json() if rating else None,
@@ -87,6 +112,6 @@ def _message_json(
     }
 
 
-def _latest_generation(message: Message) -> str | None:
-    answers = [generation for generation in message.generations.all() if generation.kind == "answer"]
-    return str(max(answers, key=lambda generation: generation.created_at).pk) if answers else None
+def _runs(message: Message) -> Runs:
+    answers = (generation for generation in message.generations.all() if generation.kind == Generation.Kind.ANSWER)
+    return Runs(tuple(sorted(answers, key=lambda generation: generation.created_at)))

@@ -51,6 +51,7 @@ class AnswerStream:
         self._seq, self._send, self._unfinished = after_seq, send, unfinished
         self._marking: asyncio.Task[None] | None = None
         self._fold = Fold()
+        self._was_let_in = unfinished
         self._names = {"message": str(message_id), "generation": str(generation_id)}
 
     async def run(self) -> None:
@@ -91,10 +92,21 @@ class AnswerStream:
     def _load(self) -> tuple[Message, Generation, Frame]:
         """The generation first: one that has finished by then has its message written."""
         generation = Generation.objects.filter(pk=self._generation_id, message=self._message_id).first()
-        message = get_answer(self._membership, self._message_id)
+        message = self._read_message()
         if generation is None:
             raise NotFound
         return message, generation, self._usage()
+
+    def _read_message(self) -> Message:
+        """Whoever reads it already reads it to its end, though its conversation has been deleted meanwhile."""
+        if not self._was_let_in:
+            message = get_answer(self._membership, self._message_id)
+            self._was_let_in = True
+            return message
+        found: Message | None = Message.objects.filter(pk=self._message_id).first()
+        if found is None:
+            raise NotFound
+        return found
 
     async def _tell_position(self) -> None:
         """Place in line and expected wait whenever they have changed, until the first event comes."""
@@ -108,14 +120,14 @@ class AnswerStream:
 
     async def _deliver(self, events: Sequence[Event]) -> None:
         self._fold.add(events)
-        text, last = "", 0
+        text, thought, last = "", "", 0
         for event in events:
             if isinstance(event, Text):
-                text, last = text + event.text, event.seq
+                text, thought, last = text + event.text, thought + event.thought, event.seq
             elif isinstance(event, Started):
                 await self._tell_started(event, ended=isinstance(events[-1], Ended))
-        if text:
-            await self._tell_text(text, last)
+        if text or thought:
+            await self._tell_text(text, last, thought)
         if isinstance(events[-1], Ended):
             if events[-1].seq > self._seq + 1:  # events without text, so that the end leaves no gap
                 await self._tell_text("", events[-1].seq - 1)
@@ -125,17 +137,19 @@ class AnswerStream:
         """The reader's tokens do not wait for the database, and what ends soon is written once."""
         if not ended:
             self._marking = asyncio.create_task(self._mark_started(event))
-        await self._send({"type": "state", **self._names, "state": "streaming", "position": None, "model": event.model})
+        how = {"model": event.model, "dropped_messages": event.dropped_messages}
+        await self._send({"type": "state", **self._names, "state": "streaming", "position": None, **how})
 
     async def _mark_started(self, event: Started) -> None:
         await asyncio.sleep(MARK_SECONDS)
         with contextlib.suppress(OperationalError, InterfaceError):  # what ends it writes all that this would have
             await in_thread(mark_started)(generation_id=self._generation_id, started=event)
 
-    async def _tell_text(self, text: str, last: int) -> None:
+    async def _tell_text(self, text: str, last: int, thought: str = "") -> None:
         """A frame covers every event since the one before, so that a reader can check for gaps."""
         first, self._seq = self._seq + 1, last
-        await self._send({"type": "tokens", **self._names, "first": first, "last": last, "text": text})
+        thoughts = {"thought": thought} if thought else {}
+        await self._send({"type": "tokens", **self._names, "first": first, "last": last, "text": text, **thoughts})
 
     async def _tell_end(self, event: Ended) -> None:
         if self._marking:
@@ -157,7 +171,7 @@ class AnswerStream:
     def _finish(self) -> tuple[Message, Frame]:
         outcome = self._fold.outcome if self._fold.is_whole else None  # a reader who came late knows the end only
         generation = finish_generation(generation_id=self._generation_id, outcome=outcome)
-        message = generation.written if generation else get_answer(self._membership, self._message_id)
+        message = generation.written if generation else self._read_message()
         return message, self._usage()
 
     def _usage(self) -> Frame:
@@ -165,7 +179,14 @@ class AnswerStream:
 
     async def _resync(self, message: Message, usage: Frame) -> None:
         await self._send(
-            {"type": "resync", **self._names, "seq": self._seq, "text": message.text, **self._fate(message)}
+            {
+                "type": "resync",
+                **self._names,
+                "seq": self._seq,
+                "text": message.text,
+                "thought": message.thought,
+                **self._fate(message),
+            }
         )
         await self._send(usage)
 

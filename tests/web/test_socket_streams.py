@@ -8,9 +8,13 @@ import uuid
 from itertools import pairwise
 
 import pytest
+from asgiref.sync import sync_to_async
 
+from accounts.scoping import all_tenants
+from chatapp.chat.models import Message
 from chatapp.queue import line
 from chatapp.web import streams
+from chatapp.web.payloads import thread_json
 from tests.web.tabs import stored, text_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("transport", "no_titles")]
@@ -208,3 +212,86 @@ async def test_a_reader_that_comes_back_to_a_running_answer_is_not_told_that_it_
     await work("write", job, " and on")
     frames = await other.until("tokens")
     assert [frame["type"] for frame in frames] == ["tokens"]
+
+
+async def test_what_the_model_thinks_comes_beside_the_text(tab, work, client_of, member):
+    accepted = await tab.ask()
+    job = await work("take")
+    await work("start", job, dropped=4)
+    await work("think", job, "Hm.\n")
+    await work("write", job, "Yes.")
+    await work("end", job)
+    frames = await tab.until("end")
+    tokens = [frame for frame in frames if frame["type"] == "tokens"]
+    assert ("".join(frame.get("thought", "") for frame in tokens), text_of(frames)) == ("Hm.\n", "Yes.")
+    assert all(left["last"] + 1 == right["first"] for left, right in pairwise(tokens))
+    (started,) = [frame for frame in frames if frame["type"] == "state" and frame["state"] == "streaming"]
+    assert started["dropped_messages"] == 4
+    names = {"message": accepted["answer"]["id"], "generation": accepted["generation"]}
+    await tab.send("subscribe", ref=1, **names, after_seq=0)
+    assert ((await tab.one("resync"))["thought"], (await stored(names["message"])).text) == ("Hm.", "Yes.")
+
+
+async def test_an_answer_that_was_only_thought_says_so(tab, work):
+    accepted = await tab.ask()
+    job = await work("take")
+    await work("start", job)
+    await work("think", job, "Hm.")
+    await work("end", job)
+    end = await tab.one("end")
+    assert (end["state"], end["error"]["code"], end["can_continue"], end["length"]) == ("failed", "no_words", False, 0)
+    assert "without an answer" in end["error"]["message"]
+    await tab.ask("And?", conversation=accepted["conversation"]["id"])
+    asked = (await work("take")).messages
+    assert [message.role for message in asked] == ["system", "user"], "a turn without words is not sent"
+
+
+async def test_a_message_tells_what_was_left_out_and_how_long_it_is(tab, work):
+    first = await tab.ask()
+    assert [first[name]["output_tokens"] for name in ("user_message", "answer")] == [None, None]
+    job = await work("take")
+    await work("start", job, dropped=2)
+    await work("write", job, "One ", "two")
+    await work("end", job, "length")
+    told = [(await tab.one("end"))["output_tokens"]]
+    answer = first["answer"]["id"]
+    await tab.send("continue", ref=1, key=uuid.uuid4(), message=answer)
+    again = (await tab.one("accepted"))["answer"]
+    assert (again["output_tokens"], again["dropped_messages"]) == (2, 0)
+    job = await work("take")
+    await work("start", job, dropped=6)
+    await work("write", job, " three")
+    await work("end", job)
+    told.append((await tab.one("end"))["output_tokens"])
+    thread = await sync_to_async(read_thread)(answer)
+    assert [(message["role"], message["dropped_messages"], message["output_tokens"]) for message in thread] == [
+        ("user", 0, None),
+        ("assistant", 6, sum(told)),
+    ]
+
+
+def read_thread(answer):
+    with all_tenants():
+        return thread_json(Message.everyone.select_related("conversation").get(pk=answer).conversation)
+
+
+async def test_a_conversation_deleted_in_the_middle_of_an_answer_ends_it(member, tab, tab_of, work, client_of):
+    accepted = await tab.ask()
+    names = {"message": accepted["answer"]["id"], "generation": accepted["generation"]}
+    job = await work("take")
+    await work("start", job)
+    await work("write", job, "so far")
+    reader = await tab_of(member)
+    await reader.open()
+    await reader.send("subscribe", ref=1, **names, after_seq=0)
+    await reader.one("tokens")
+    address = f"/api/v1/w/{member.tenant.slug}/conversations/{accepted['conversation']['id']}/"
+    client = await sync_to_async(client_of)(member)
+    assert (await sync_to_async(client.delete)(address)).status_code == 204
+    await work("end", job, "cancelled")
+    for each in (tab, reader):
+        frames = await each.until("end")
+        assert "error" not in [frame["type"] for frame in frames]
+        assert frames[-1]["state"] == "stopped"
+    await reader.send("subscribe", ref=2, **names, after_seq=0)
+    assert (await reader.one("error"))["error"]["code"] == "not_found", "but nobody begins to read it now"
