@@ -24,8 +24,14 @@ FIRST_SERVER_ERROR = 500
 FUTILE = ("quota_exceeded",)  # trying again within the minute cannot help
 DRAFT = "; your draft is kept"  # what the page promises, and a program has no use for
 TOO_LONG = ("message_too_long", "prompt_too_long")  # one to the caller, whoever found out
-REFUSED = ("invalid_sampling", "invalid_structured_output", "upstream_rejected")  # by the model, and for good
+REFUSED = (
+    "invalid_sampling",
+    "invalid_structured_output",
+    "invalid_messages",
+    "upstream_rejected",
+)  # by the model, and for good
 PARAMS = {"json_schema": "response_format"}  # where a field of ours is called otherwise
+PARAMS_BY_CODE = {"invalid_messages": "messages"}
 MESSAGES = {"no_worker": "No model is running at the moment. Please try again shortly."}
 
 
@@ -72,7 +78,7 @@ def failure(ended: Ended) -> ChatappError | None:
     if ended.reason in ("stop", "length"):
         return None
     if ended.error_code in TOO_LONG + REFUSED:
-        param = PARAMS.get(ended.error_param, ended.error_param) or None
+        param = PARAMS.get(ended.error_param, ended.error_param) or PARAMS_BY_CODE.get(ended.error_code)
         return InvalidCall(ended.error_message, param, ended.error_code)
     message = ended.error_message or "This answer was ended before it was complete. Please try again."
     error = Unavailable(message, retry_after=5)

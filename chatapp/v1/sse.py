@@ -57,6 +57,8 @@ class Reply:
         ended = self._answers.all[index].ended
         assert ended is not None
         message = {"role": "assistant", "content": "".join(event.text for event in log), "refusal": None}
+        if thought := "".join(event.thought for event in log):
+            message["reasoning_content"] = thought
         logprobs = logprobs_json([choice for event in log for choice in event.choices])
         return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": ended.reason}
 
@@ -76,6 +78,9 @@ class Chunks:
         if choices:
             return self._chunk({"content": text}, logprobs=logprobs_json(choices))
         return self._before + orjson.dumps(text) + self._after
+
+    def thought(self, thought: str, choices: Sequence[Choice]) -> bytes:
+        return self._chunk({"reasoning_content": thought}, logprobs=logprobs_json(choices))
 
     def end(self, reason: str) -> bytes:
         return self._chunk({}, reason)
@@ -117,8 +122,14 @@ def _piece(chunks: Chunks | None, batch: Sequence[Event]) -> bytes:
     if not batch:
         return KEEP_ALIVE
     events = [item for item in batch if isinstance(item, Text)]
+    if chunks is None:
+        return b""
     text, choices = "".join([item.text for item in events]), [choice for item in events for choice in item.choices]
-    return chunks.text(text, choices) if chunks and (text or choices) else b""
+    thought = "".join([item.thought for item in events])
+    if not thought:
+        return chunks.text(text, choices) if text or choices else b""
+    thinking = chunks.thought(thought, () if text else choices)
+    return thinking + chunks.text(text, choices) if text else thinking
 
 
 async def _end(answers: Answers, index: int) -> str:

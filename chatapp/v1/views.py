@@ -138,8 +138,14 @@ def _leave(starting: asyncio.Future[Begun]) -> None:
 
 
 def _rate_headers(tenant: Tenant) -> dict[str, str]:
-    """How much of the plan's requests a minute is left, where it has such a limit."""
-    window = request_window(tenant)
+    """How much of the plan's requests a minute is left, where it has such a limit. The call is accepted by now: what
+    cannot be told does not refuse it.
+    """
+    try:
+        window = request_window(tenant)
+    except Exception:
+        logger.warning("call.rate_not_told", exc_info=True)
+        return {}
     if window is None:
         return {}
     return {
