@@ -10,6 +10,7 @@ LARGEST_SEED = (1 << 63) - 1
 
 Empty = Annotated[list[Any], Meta(max_length=0)]
 Count = Annotated[int, Meta(ge=1, le=1 << 31)]
+Longest = Annotated[int, Meta(ge=-1)]  # -1: as long as may be
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Token = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 Bias = Annotated[float, Meta(ge=-100, le=100)]
@@ -20,11 +21,13 @@ class Part(Struct, tag="text", tag_field="type"):
 
 
 class Said(Struct, forbid_unknown_fields=True):
-    """``name`` and fields that say nothing are taken, so that a reply's message can be sent back as it came."""
+    """``name``, thoughts and fields that say nothing are taken, so that a reply can be sent back as it came."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[Part], Meta(min_length=1)]
-    name: Any = None
+    content: str | Annotated[list[Part], Meta(min_length=1)] | None = None
+    name: object = None
+    reasoning: object = None
+    reasoning_content: object = None
     refusal: Literal[""] | None = None
     annotations: Empty | None = None
     audio: None = None
@@ -88,11 +91,11 @@ class Body(Ignored, kw_only=True, forbid_unknown_fields=True):
     stream_options: StreamOptions | None = None
     prompt_cache_key: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=1_000_000)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
+    max_tokens: Longest | None = None
+    max_completion_tokens: Longest | None = None
     min_tokens: Annotated[int, Meta(ge=0)] | None = None
     stop: str | Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(max_length=4)] | None = None
     stop_token_ids: Annotated[list[Token], Meta(max_length=64)] | None = None

@@ -6,7 +6,6 @@ for as long as an answer is being written.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler
@@ -16,7 +15,7 @@ from django.middleware.security import SecurityMiddleware
 
 from chatapp.common.request_log import request_log
 
-View = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+from .cors import View, allow_any_origin
 
 
 class ApiHandler(ASGIHandler):
@@ -27,7 +26,8 @@ class ApiHandler(ASGIHandler):
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
         view = convert_exception_to_response(self._get_response_async)  # type: ignore[attr-defined]
-        logged = convert_exception_to_response(request_log(view))  # type: ignore[arg-type]
+        shown = convert_exception_to_response(allow_any_origin(view))  # type: ignore[arg-type]
+        logged = convert_exception_to_response(request_log(shown))  # type: ignore[arg-type]
         self._middleware_chain = convert_exception_to_response(secure(logged))  # type: ignore[arg-type]
 
 

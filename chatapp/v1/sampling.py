@@ -10,6 +10,8 @@ from .body import LARGEST_SEED, Body, ObjectFormat, SchemaFormat
 from .errors import InvalidCall
 
 LONGEST_SCHEMA = 1 << 16  # characters
+ANY = -1  # as llama.cpp's and vLLM's clients say it
+LEAST_TOP_P = 1e-6  # the likeliest token alone, where 0 is refused
 
 
 def read_sampling(body: Body, most_tokens: int) -> Sampling:
@@ -18,10 +20,10 @@ def read_sampling(body: Body, most_tokens: int) -> Sampling:
     return Sampling(
         max_tokens=max_tokens,
         temperature=body.temperature,
-        top_p=body.top_p,
+        top_p=None if body.top_p is None else max(body.top_p, LEAST_TOP_P),
         top_k=body.top_k,
         min_p=body.min_p,
-        seed=None if body.seed is None else body.seed & LARGEST_SEED,
+        seed=None if body.seed in (None, ANY) else body.seed & LARGEST_SEED,
         stop=(body.stop,) if body.stop and isinstance(body.stop, str) else tuple(body.stop or ()),
         stop_token_ids=tuple(body.stop_token_ids or ()),
         min_tokens=_min_tokens(body, max_tokens),
@@ -35,12 +37,12 @@ def read_sampling(body: Body, most_tokens: int) -> Sampling:
 
 
 def _max_tokens(body: Body, most: int) -> int:
-    """The newer name counts where both are given; the plan's longest where neither is."""
+    """The newer name counts where both are given; the plan's longest where neither is, or where more is asked for."""
     name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     wanted = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    if wanted is not None and wanted > most:
-        raise InvalidCall(f"'{name}' can be {most:,} at most in your plan.", name)
-    return most if wanted is None else wanted
+    if wanted == 0:
+        raise InvalidCall(f"'{name}' has to be at least 1, or -1 for as long as your plan allows.", name)
+    return most if wanted in (None, ANY) else min(wanted, most)
 
 
 def _min_tokens(body: Body, most: int) -> int:

@@ -35,7 +35,7 @@ def parse_call(raw: bytes, *, most_tokens: int, most_answers: int) -> ChatCall:
     body = _decode(raw)
     return ChatCall(
         model=body.model,
-        messages=tuple([_message(said) for said in body.messages]),
+        messages=tuple([_message(said, index) for index, said in enumerate(body.messages)]),
         sampling=read_sampling(body, most_tokens),
         answers=_answers(body, most_answers),
         stream=bool(body.stream),
@@ -65,7 +65,11 @@ def _include_usage(body: Body) -> bool:
     return bool(body.stream_options and body.stream_options.include_usage)
 
 
-def _message(said: Said) -> ChatMessage:
+def _message(said: Said, index: int) -> ChatMessage:
+    """Only an assistant may have said nothing, as in a reply that was a refusal or a tool call."""
     content = said.content
-    text = content if isinstance(content, str) else "\n".join([part.text for part in content])
+    if content is None and said.role != "assistant":
+        where = f"messages[{index}].content"
+        raise InvalidCall(f"'{where}' has to be a text or a list of text parts.", where)
+    text = content if isinstance(content, str) else "\n".join([part.text for part in content or ()])
     return ChatMessage("system" if said.role == "developer" else said.role, text)

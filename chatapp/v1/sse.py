@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from .schemas import ChatCall
 
 KEEP_ALIVE = b": waiting\n\n"
 DONE = b"data: [DONE]\n\n"
+LINE_ENDS = re.compile("\x85|\u2028|\u2029".encode())  # JSON leaves these three as they are
 
 
 class Reply:
@@ -77,7 +79,7 @@ class Chunks:
     def text(self, text: str, choices: Sequence[Choice]) -> bytes:
         if choices:
             return self._chunk({"content": text}, logprobs=logprobs_json(choices))
-        return self._before + orjson.dumps(text) + self._after
+        return self._before + _one_line(text) + self._after
 
     def thought(self, thought: str, choices: Sequence[Choice]) -> bytes:
         return self._chunk({"reasoning_content": thought}, logprobs=logprobs_json(choices))
@@ -164,4 +166,9 @@ def _chance_json(chance: Chance) -> dict[str, Any]:
 
 
 def event(data: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(data) + b"\n\n"
+    return b"data: " + _one_line(data) + b"\n\n"
+
+
+def _one_line(data: Any) -> bytes:
+    """JSON without what some clients take for the end of a line, such as Python's ``splitlines``."""
+    return LINE_ENDS.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), orjson.dumps(data))

@@ -192,7 +192,7 @@ class EventStream(StreamingHttpResponse):
     """Closed before its first byte was asked for, the answers behind it are left as well."""
 
     def __init__(self, answers: Answers, content: Any) -> None:
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
         super().__init__(content, content_type="text/event-stream", headers=headers)
         self._answers = answers
 

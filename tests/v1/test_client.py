@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from itertools import islice
 
@@ -39,10 +40,10 @@ def test_a_whole_answer_with_its_usage_as_the_ledger_has_it(client, key, answeri
 
 def test_the_callers_own_words_and_choices_reach_the_model_and_nothing_else_does(client, answering, machine):
     answering("ok")
-    ask(client, seed=-1, stop="four", max_completion_tokens=9, max_tokens=20, top_p=0.5, extra_body={"top_k": 3})
+    ask(client, seed=-2, stop="four", max_completion_tokens=9, max_tokens=20, top_p=0.5, extra_body={"top_k": 3})
     (job,) = machine.jobs.values()
     assert job.messages == (ChatMessage("system", "Be brief."), ChatMessage("user", "Count to three."))
-    assert job.sampling == Sampling(9, top_p=0.5, top_k=3, seed=2**63 - 1, stop=("four",))
+    assert job.sampling == Sampling(9, top_p=0.5, top_k=3, seed=2**63 - 2, stop=("four",))
     assert job.operator_characters == 0
 
 
@@ -134,6 +135,7 @@ def test_who_waits_is_kept_connected_by_comments(address, key, machine, monkeypa
         machine.answer("at last")
         rest = [line for line in lines if line.startswith("data: ")]
     assert reply.headers["content-type"] == "text/event-stream"
+    assert reply.headers["cache-control"] == "no-cache, no-transform"
     assert rest[-1] == "data: [DONE]"
     assert '"content":"at last"' in "".join(rest)
 
@@ -361,3 +363,50 @@ def test_an_address_and_a_method_that_do_not_exist(address, key):
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
     large = httpx2.post(f"{address}/chat/completions", headers=headers, content=b" " * 3_000_000)
     assert (large.status_code, large.json()["error"]["code"]) == (413, "request_too_large")
+
+
+ODD = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg"  # all that ``str.splitlines`` splits at, beside the usual
+
+
+def test_a_piece_is_one_line_to_whoever_splits_it(address, key, answering):
+    answering(ODD, "end")
+    headers = {"Authorization": f"Bearer {key.secret}"}
+    body = {"model": "test", "messages": ASKED, "stream": True}
+    reply = httpx2.post(f"{address}/chat/completions", headers=headers, json=body, timeout=10)
+    chunks = [json.loads(line[6:]) for line in reply.text.splitlines() if line and line != "data: [DONE]"]
+    text = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
+    assert text == f"{ODD}end"
+
+
+ORIGIN = {"Origin": "https://app.example"}
+
+
+def test_a_browser_is_told_that_it_may_call_from_any_page(address, key):
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,x-stainless-os"}
+    for path in ("/chat/completions", "/models", "/models/test"):
+        reply = httpx2.request("OPTIONS", f"{address}{path}", headers={**ORIGIN, **asked})
+        assert (reply.status_code, reply.content) == (204, b"")
+        assert reply.headers["access-control-allow-origin"] == "*"
+        assert "POST" in reply.headers["access-control-allow-methods"]
+        assert reply.headers["access-control-allow-headers"] == "authorization,x-stainless-os"
+        assert "access-control-allow-credentials" not in reply.headers
+
+
+def test_a_browser_shows_its_page_answers_and_refusals(address, key, answering):
+    answering("one")
+    headers = {**ORIGIN, "Authorization": f"Bearer {key.secret}"}
+    body = {"model": "test", "messages": ASKED}
+    replies = [httpx2.post(f"{address}/chat/completions", headers=headers, json=body)]
+    replies += [httpx2.get(f"{address}/models", headers=ORIGIN), httpx2.get(f"{address}/nowhere", headers=headers)]
+    replies += [httpx2.request("OPTIONS", f"{address}/models", headers=ORIGIN)]
+    assert [reply.status_code for reply in replies] == [200, 401, 404, 405]
+    for reply in replies:
+        assert reply.headers["access-control-allow-origin"] == "*"
+        assert "X-Request-ID" in reply.headers["access-control-expose-headers"]
+        assert "access-control-allow-credentials" not in reply.headers
+
+
+def test_no_other_page_may_call_what_goes_by_cookies(address):
+    site = address.removesuffix("/v1")
+    for path in ("/", "/api/v1/me/preferences/", "/healthz"):
+        assert "access-control-allow-origin" not in httpx2.get(f"{site}{path}", headers=ORIGIN).headers

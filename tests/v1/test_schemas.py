@@ -76,10 +76,10 @@ def test_what_is_not_offered_is_refused_by_name(name, value):
         ("temperature", 2.1),
         ("temperature", "hot"),
         ("temperature", True),
-        ("top_p", 0),
         ("top_p", -0.1),
         ("max_tokens", 0),
-        ("max_tokens", 101),
+        ("max_tokens", -2),
+        ("max_completion_tokens", 0),
         ("max_completion_tokens", 1.5),
         ("seed", 1 << 63),
         ("seed", "7"),
@@ -190,6 +190,28 @@ def test_what_nobody_knows_is_refused():
     assert refused(stream=True, stream_options={"colour": 1}) == ("stream_options.colour", "unknown_parameter")
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"model": null, "messages": []}', ("model", "missing_parameter")),
+        (b'{"model": "m", "messages": null}', ("messages", "missing_parameter")),
+        (b'{"a.b - at `$.model`": 1}', ("a.b - at `$.model`", "unknown_parameter")),
+        (b'{"x": 1, "y"', (None, "invalid_json")),
+        (b"null", (None, "invalid_json")),
+        (b"[" * 100_000, (None, "invalid_json")),
+        (b'{"user": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", (None, "invalid_json")),
+        (b'{"user": "\\ud800"}', (None, "invalid_json")),
+    ],
+)
+def test_odd_bodies(body, told):
+    assert refused(body) == told
+
+
+def test_an_error_says_what_was_expected():
+    with pytest.raises(InvalidCall, match=r"'temperature' is not valid: expected `float` <= 2\.0\."):
+        parse(temperature=3)
+
+
 def test_what_is_missing_is_named():
     assert refused(orjson.dumps({"messages": HELLO})) == ("model", "missing_parameter")
     assert refused(orjson.dumps({"model": "m"})) == ("messages", "missing_parameter")
@@ -206,6 +228,43 @@ def test_a_body_that_is_no_object(body):
 )
 def test_the_newer_name_of_the_longest_answer_counts(given, limit):
     assert parse(**given).sampling.max_tokens == limit
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        ({"max_tokens": 100}, 100),
+        ({"max_tokens": 101}, 100),
+        ({"max_completion_tokens": 1 << 60}, 100),
+        ({"max_tokens": -1}, 100),
+        ({"max_tokens": 5, "max_completion_tokens": -1}, 100),
+    ],
+)
+def test_more_than_the_plan_allows_is_as_long_as_it_allows(given, limit):
+    assert parse(**given).sampling.max_tokens == limit
+
+
+def test_a_seed_of_minus_one_is_any():
+    assert parse(seed=-1).sampling.seed is None
+    assert (parse(seed=0).sampling.seed, parse(seed=-2).sampling.seed) == (0, (1 << 63) - 2)
+
+
+def test_a_top_p_of_zero_is_the_least_that_engines_take():
+    assert parse(top_p=0).sampling.top_p == 1e-6
+    assert (parse(top_p=0.5).sampling.top_p, parse().sampling.top_p) == (0.5, None)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"content": None},
+        {},
+        {"content": "", "reasoning_content": "I thought of this.", "reasoning": "And that."},
+        {"content": None, "tool_calls": None, "function_call": None, "refusal": None, "annotations": [], "audio": None},
+    ],
+)
+def test_a_reply_can_be_sent_back_as_it_came(reply):
+    assert parse(messages=[*HELLO, {"role": "assistant", **reply}]).messages[1] == ChatMessage("assistant", "")
 
 
 def test_roles_and_parts():
@@ -231,6 +290,9 @@ def test_roles_and_parts():
         ({"role": "tool", "content": "x"}, ("messages[1].role", "invalid_value")),
         ({"role": ["user"], "content": "x"}, ("messages[1].role", "invalid_value")),
         ({"role": "user"}, ("messages[1].content", "invalid_value")),
+        ({"role": "system", "content": None}, ("messages[1].content", "invalid_value")),
+        ({"content": "x"}, ("messages[1].role", "invalid_value")),
+        ({"role": "user", "content": "x", "colour": ""}, ("messages[1]", "unsupported_parameter")),
         ({"role": "user", "content": []}, ("messages[1].content", "invalid_value")),
         ({"role": "assistant", "content": "x", "tool_calls": [{}]}, ("messages[1]", "unsupported_parameter")),
         (
