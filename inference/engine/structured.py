@@ -8,7 +8,8 @@ The first grammar of a process also indexes the vocabulary: about a second for 1
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -22,6 +23,10 @@ from .sampling_params import StructuredOutputsParams
 MAX_CHARACTERS = 1 << 16
 MAX_COMPILED = 64
 LIMITS = LLParserLimits(max_lexer_states=20_000, verbose_errors=False)  # a state takes up to 2 kB
+SEARCH_SECONDS = 0.05  # for a fault; other answers wait meanwhile
+DEFINITIONS = ("$defs", "definitions")
+COLLECTIONS = (*DEFINITIONS, "properties", "patternProperties", "prefixItems", "anyOf", "oneOf", "allOf")
+SCHEMAS = ("items", "additionalProperties", "not")
 # Without an end a model that has gone astray writes spaces until its last token.
 JSON_OPTIONS: Any = {"whitespace_pattern": r"[ \n\r\t]{1,16}"}
 
@@ -61,13 +66,26 @@ class GrammarCompiler:
         source = _source(wanted)
         if len(source) > MAX_CHARACTERS:
             raise InvalidStructure(f"A schema has at most {MAX_CHARACTERS} characters; this has {len(source)}.")
-        return Grammar(self._compiled(source).deep_copy())
+        try:
+            return Grammar(self._compiled(source).deep_copy())
+        except InvalidStructure as error:
+            place = self._place(_schema(wanted.json)) if wanted.json is not None else ""
+            raise InvalidStructure(f"{error}{place}") from None
 
     def _compile(self, source: str) -> LLMatcher:
         matcher = LLMatcher(self._tokenizer, source, log_level=0, limits=LIMITS)
-        if matcher.is_error():
-            raise InvalidStructure(f"The schema cannot be used: {matcher.get_error()}")
+        if why := _fault(matcher):
+            raise InvalidStructure(f"The schema cannot be used: {why}")
         return matcher
+
+    def _place(self, schema: dict[str, Any]) -> str:
+        """Where in it the fault is, as far as that can be told soon; empty where it is nowhere in particular."""
+
+        def faulty(part: dict[str, Any]) -> bool:
+            return bool(_fault(LLMatcher(self._tokenizer, _json_source(part), log_level=0, limits=LIMITS)))
+
+        pointer = find_fault(schema, faulty, time.monotonic() + SEARCH_SECONDS)
+        return f" (at #{pointer})" if pointer else ""
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:
@@ -78,6 +96,38 @@ class GrammarCompiler:
             raise InvalidStructure("This model's tokenizer cannot write structured output.") from error
 
 
+def _fault(matcher: LLMatcher) -> str:
+    """Why nobody can follow the grammar; empty for one that can at least be begun."""
+    if matcher.is_error():
+        return str(matcher.get_error())
+    begun = matcher.deep_copy()
+    begun.compute_bitmask()
+    return "nothing matches it; does it only refer to itself?" if begun.is_stopped() else ""
+
+
+def find_fault(schema: dict[str, Any], faulty: Callable[[dict[str, Any]], bool], deadline: float) -> str:
+    """The JSON pointer of the smallest part of a faulty schema that is ``faulty`` by itself, with its definitions."""
+    shared = {name: schema[name] for name in DEFINITIONS if name in schema}
+    pointer, going = "", True
+    while going:
+        going = False
+        for place, part in _parts(schema):
+            if time.monotonic() < deadline and faulty(shared | part):
+                pointer, schema, going = pointer + place, part, True
+                break
+    return pointer
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The schemas right in this one, with their pointers from it."""
+    for name, value in schema.items():
+        if name in SCHEMAS and isinstance(value, dict):
+            yield f"/{name}", value
+        below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        if name in COLLECTIONS:
+            yield from ((f"/{name}/{key}", part) for key, part in below if isinstance(part, dict))
+
+
 def _source(wanted: StructuredOutputsParams) -> str:
     """What llguidance compiles. Its own complaints about what it is given are plain ``ValueError``s."""
     try:
@@ -86,11 +136,15 @@ def _source(wanted: StructuredOutputsParams) -> str:
         if wanted.choice is not None:
             return LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, wanted.choice)))
         schema = {"type": "object"} if wanted.json is None else _schema(wanted.json)
-        return LLMatcher.grammar_from_json_schema(schema, overrides=JSON_OPTIONS)
+        return _json_source(schema)
     except InvalidStructure:
         raise
     except ValueError as error:
         raise InvalidStructure(f"It cannot be used: {error}") from error
+
+
+def _json_source(schema: dict[str, Any]) -> str:
+    return LLMatcher.grammar_from_json_schema(schema, overrides=JSON_OPTIONS)
 
 
 def _schema(stated: str | Mapping[str, Any]) -> dict[str, Any]:

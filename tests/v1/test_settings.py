@@ -212,6 +212,11 @@ def test_a_stop_string_never_shows_with_log_probabilities(served):
             "response_format",
             "invalid_structured_output",
         ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"$ref": "#"}}}},
+            "response_format",
+            "invalid_structured_output",
+        ),
     ],
 )
 def test_what_only_the_engine_can_refuse_is_refused_by_name(served, stream, fields, param, code):

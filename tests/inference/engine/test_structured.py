@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from tokenizers import decoders
 
 from inference.engine import SamplingParams, StructuredOutputsParams
+from inference.engine.structured import find_fault
 from inference.errors import InferenceError, InvalidStructure
 from tests.inference.engine.driving import drain, text_of, tokens_of
 
@@ -139,6 +141,41 @@ def test_what_cannot_be_followed_is_refused_by_its_code(stated: Any, make_engine
     assert refusal.value.code == "invalid_structured_output"
     assert isinstance(refusal.value, InferenceError | ValueError)
     assert not engine.has_unfinished
+
+
+MONEY = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^(?!^[-+.]*$)\d*\.?\d*$"}]}  # pydantic's Decimal
+UNIQUE = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}  # and its set
+SELF = {"$ref": "#/$defs/self"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"$ref": "#"}, "only refer to itself"),
+        ({"$defs": {"self": SELF}, "$ref": "#/$defs/self"}, "only refer to itself"),
+        ({"properties": {"price": MONEY}}, r"look-ahead.* \(at #/properties/price/anyOf/1\)"),
+        ({"properties": {"a": {}, "tags": UNIQUE}}, r"uniqueItems.* \(at #/properties/tags\)"),
+        ({"$defs": {"tags": UNIQUE}, "items": {"$ref": "#/$defs/tags"}}, r"uniqueItems.* \(at #/\$defs/tags\)"),
+        ({"items": {"oneOf": [{}, {"type": "odd"}]}}, r"odd \(at #/items/oneOf/1\)"),
+        ({"uniqueItems": True}, r"uniqueItems\"\]$"),
+    ],
+)
+def test_what_is_wrong_with_a_schema_is_told_with_its_place(schema: Any, why: str, make_engine: Factory) -> None:
+    with pytest.raises(InvalidStructure, match=f"(?s){why}"):
+        make_engine().add_request("r", PROMPT, guided(json=schema))
+
+
+def test_the_search_for_a_fault_ends_in_time() -> None:
+    asked: list[Any] = []
+    wide = {"properties": {str(number): {} for number in range(1000)}}
+
+    def faulty(part: dict[str, Any]) -> bool:
+        asked.append(part)
+        time.sleep(0.01)
+        return False
+
+    assert find_fault(wide, faulty, time.monotonic() + 0.05) == ""
+    assert 1 <= len(asked) <= 6
 
 
 def test_a_tokenizer_that_cannot_be_read_is_refused_by_the_same_code(make_engine: Factory) -> None:
