@@ -19,6 +19,7 @@ from accounts.scoping import enter_scope
 from chatapp.queue import transport as transport_module
 from inference.messages import WorkerReport
 from inference.transport import MemoryTransport
+from tests.doors.world import World, make_world
 from tests.factories import MembershipFactory
 from tests.hand import HandWorker
 from tests.services import OWN_POSTGRESQL
@@ -93,6 +94,14 @@ def client_of():
 def hand(transport: MemoryTransport) -> HandWorker:
     """The worker that ``transport`` says is ready, moved by the test."""
     return HandWorker(transport)
+
+
+@pytest.fixture
+def world(db, transport, no_titles, settings, django_capture_on_commit_callbacks) -> World:
+    """See ``tests/doors/world.py``. Metrics are for who has a token."""
+    settings.METRICS_TOKEN = "for the operator"
+    with django_capture_on_commit_callbacks(execute=True):
+        return make_world()
 
 
 @pytest.fixture

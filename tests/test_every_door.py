@@ -11,16 +11,9 @@ from django.apps import apps
 
 from tests.doors import admin, entrance, pages
 from tests.doors.door import METHODS, SAFE, meaning, request, routes, told, whole
-from tests.doors.world import CALLERS, Things, World, logged_in, make_world, snapshot, watch
+from tests.doors.world import CALLERS, Things, World, logged_in, snapshot, watch
 
 UNDER = "accounts/", "admin/", "v1/"  # these have tables of their own
-
-
-@pytest.fixture
-def world(db, transport, no_titles, settings, django_capture_on_commit_callbacks) -> World:
-    settings.METRICS_TOKEN = "for the operator"
-    with django_capture_on_commit_callbacks(execute=True):
-        return make_world()
 
 
 def test_the_tables_know_every_address_and_no_other():
@@ -148,6 +141,8 @@ def test_lists_and_forms_of_the_admin_are_for_staff_with_the_right_alone(world, 
 
 @pytest.mark.parametrize("route", admin.PAGES)
 def test_pages_of_the_admin_are_for_whom_the_table_says(world, route):
-    path, before = admin.page_path(route, world), snapshot()
-    for who, client in admin.callers(world).items():
-        assert told(client.get(path)) == meaning(admin.PAGES[route][who], path=path), who
+    path, clients = admin.page_path(route, world), admin.callers(world)
+    before = snapshot()
+    for who, word in admin.PAGES[route].items():
+        assert told(clients[who].get(path)) == meaning(word, path=path), who
+    assert snapshot() == before

@@ -42,10 +42,14 @@ def purge() -> None:
 
 @shared_task(name="chat.title")
 def title_conversation(tenant_id: str, message_id: str) -> None:
-    """Let the model name the conversation that this message begins. Idempotent; a name given by hand stays."""
+    """Let the model name the conversation that this message begins. Idempotent; a name given by hand stays.
+
+    Nothing to do where the message has been deleted meanwhile.
+    """
     with tenant_scope(UUID(tenant_id)):
-        question = Message.objects.select_related("conversation__user", "tenant__plan").get(pk=message_id)
-        generation = start_title(question=question)
+        questions = Message.objects.select_related("conversation__user", "tenant__plan")
+        question = questions.filter(pk=message_id).first()
+        generation = start_title(question=question) if question else None
     if generation is not None:
         collect_title.apply_async((tenant_id, str(generation.pk)), countdown=LOOKS[0])
 
@@ -56,13 +60,21 @@ def collect_title(tenant_id: str, generation_id: str, look: int = 0) -> None:
 
     What is lost on the way, a task or the transport's memory, the sweep finds.
     """
-    with tenant_scope(UUID(tenant_id)), contextlib.suppress(TransportUnavailable, UnknownGeneration):
-        finish_generation(generation_id=UUID(generation_id))
     with tenant_scope(UUID(tenant_id)):
-        if not Generation.objects.unfinished().filter(pk=generation_id).exists():
+        if not _still_waits(generation_id):
             return
     if look + 1 < len(LOOKS):
         collect_title.apply_async((tenant_id, generation_id, look + 1), countdown=LOOKS[look + 1])
         return
     with contextlib.suppress(TransportUnavailable):
         get_transport().cancel(generation_id)  # one that runs ends within a step, and the sweep ends its row
+
+
+def _still_waits(generation_id: str) -> bool:
+    """Whether this is a generation of the tenant in scope whose end is neither written down nor in its log."""
+    mine = Generation.objects.unfinished().filter(pk=generation_id)
+    if not mine.exists():
+        return False
+    with contextlib.suppress(TransportUnavailable, UnknownGeneration):
+        finish_generation(generation_id=UUID(generation_id))
+    return mine.exists()

@@ -174,4 +174,6 @@ def fill(value: Any, its: Things, own: Things | None = None) -> Any:
     """``value`` with ``{answer}``, the name of one of ``its``, and ``{own.answer}``, the caller's, in place."""
     if isinstance(value, dict):
         return {name: fill(part, its, own) for name, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(fill(part, its, own) for part in value)
     return value.format(own=own, **vars(its)) if isinstance(value, str) else value

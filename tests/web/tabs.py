@@ -49,8 +49,11 @@ class Tab:
         await self.send("send", ref="r", key=uuid.uuid4(), text=text, **fields)
         return await self.one("accepted")
 
-    async def closed_with(self) -> int:
+    async def closed_with(self, saying: dict | None = None) -> int:
+        """The code; of a client that is ``saying`` something before it is told."""
         await self._socket.connect(timeout=5)
+        if saying:
+            await self.send(**saying)
         return (await self._socket.receive_output(timeout=5))["code"]
 
     async def close(self) -> None:
