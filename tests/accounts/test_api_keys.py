@@ -92,8 +92,3 @@ def test_a_renamed_key_stays_where_it_is(staff, member):
     staff.post(f"/admin/accounts/apikey/{key.pk}/change/", data)
     renamed = ApiKey.find(key.secret)
     assert (renamed.name, renamed.tenant, renamed.user) == ("Laptop", key.tenant, key.user)
-
-
-def test_keys_are_for_staff_alone(member, client_of):
-    assert make(client_of(member), member.tenant, member.user).status_code == 302
-    assert ApiKey.everyone.count() == 0

@@ -58,12 +58,3 @@ def test_roll_ups_show_approval_with_its_interval(
     assert admin.get("/admin/feedback/dailyrating/add/").status_code == 403
     address = f"/admin/feedback/dailyrating/{DailyRating.everyone.get().pk}/change/"
     assert "30–95%" in admin.get(address).content.decode()
-
-
-def test_the_admin_is_closed_to_people_who_are_not_staff(
-    member: Membership, client_of: Callable[[Membership], Client]
-) -> None:
-    for path in ("rating", "dailyrating"):
-        for client in (Client(), client_of(member)):
-            reply = client.get(f"/admin/feedback/{path}/")
-            assert (reply.status_code, reply.headers["Location"].split("?")[0]) == (302, "/admin/login/")

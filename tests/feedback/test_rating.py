@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -187,33 +187,3 @@ def test_rating_a_live_answer_over_rest_is_a_conflict(
     Message.everyone.filter(pk=answer.pk).update(state="queued")
     reply = client_of(member).put(address(member, answer.pk), {"value": 1}, content_type=JSON)
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "already_answering")
-
-
-def test_others_get_the_same_404_as_for_an_answer_that_never_was(
-    member: Membership,
-    plain_member: Membership,
-    stranger: Membership,
-    answer: Message,
-    client_of: Callable[[Membership], Client],
-) -> None:
-    missing = client_of(member).put(address(member, uuid4()), {"value": 1}, content_type=JSON)
-    assert missing.status_code == 404
-    for other in (plain_member, stranger):
-        for where in (address(member, answer.pk), address(other, answer.pk)):
-            client = client_of(other)
-            replies = [client.put(where, {"value": 1}, content_type=JSON), client.delete(where)]
-            assert [(reply.status_code, reply.json()) for reply in replies] == [(404, missing.json())] * 2
-    assert events() == []
-
-
-def test_anonymous_is_asked_to_log_in(member: Membership, answer: Message) -> None:
-    reply = Client().put(address(member, answer.pk), {"value": 1}, content_type=JSON)
-    assert (reply.status_code, reply.json()["error"]["code"]) == (401, "not_authenticated")
-    assert Client().delete(address(member, answer.pk)).status_code == 401
-
-
-def test_another_site_cannot_rate_in_a_persons_name(member: Membership, answer: Message) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(member.user)
-    assert client.put(address(member, answer.pk), {"value": 1}, content_type=JSON).status_code == 403
-    assert events() == []

@@ -59,26 +59,6 @@ def test_a_plain_member_is_told_that_reports_are_not_for_their_role(
     assert b"ecret" not in reply.content
 
 
-@pytest.mark.parametrize("path", ["", "export.csv"])
-def test_strangers_and_missing_workspaces_get_the_same_404(
-    member: Membership, stranger: Membership, client_of: ClientOf, path: str
-) -> None:
-    client = client_of(stranger)
-    theirs, missing = client.get(page(member, path)), client.get(f"/w/no-such-place/reports/{path}")
-    assert (theirs.status_code, missing.status_code) == (404, 404)
-    assert member.tenant.slug.encode() not in theirs.content
-
-
-@pytest.mark.parametrize("path", ["", "export.csv"])
-def test_anonymous_is_sent_to_log_in_and_back(member: Membership, path: str) -> None:
-    reply = Client().get(page(member, path))
-    assert (reply.status_code, reply.headers["Location"]) == (302, f"/accounts/login/?next={page(member, path)}")
-
-
-def test_reports_are_read_only(member: Membership, client_of: ClientOf) -> None:
-    assert client_of(member).post(page(member)).status_code == 405
-
-
 @pytest.mark.parametrize("days", ["0", "5", "-7", "seven", "7 "])
 def test_a_range_that_is_not_offered_is_refused(member: Membership, client_of: ClientOf, days: str) -> None:
     assert client_of(member).get(page(member), {"days": days}).status_code == 400

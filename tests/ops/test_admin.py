@@ -1,4 +1,4 @@
-"""The admin: for platform staff alone, every list and form opens, what people wrote is not shown."""
+"""The admin: every list is searched, what people wrote is not shown. Who may enter: tests/doors/admin.py."""
 
 from __future__ import annotations
 
@@ -25,16 +25,9 @@ def registered():
 
 
 @pytest.mark.parametrize(("app", "model"), registered())
-def test_every_list_opens_and_can_be_searched(staff, app, model):
+def test_every_list_can_be_searched(staff, app, model):
     GenerationFactory()
-    assert staff.get(f"/admin/{app}/{model}/").status_code == 200
     assert staff.get(f"/admin/{app}/{model}/", {"q": "a"}).status_code == 200
-
-
-def test_the_admin_is_for_staff_alone(member, client_of):
-    for client in (Client(), client_of(member)):
-        assert client.get("/admin/").status_code == 302
-        assert client.get("/admin/accounts/plan/").status_code == 302
 
 
 def test_an_admin_changes_a_plan_and_the_next_check_uses_it(staff, member):

@@ -13,7 +13,6 @@ from django.utils import timezone
 from accounts.models import Membership, Plan
 from chatapp.asgi import application
 from chatapp.chat.models import Conversation, Message
-from tests.web.tabs import Tab
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("transport", "no_titles")]
 
@@ -25,38 +24,11 @@ async def test_the_first_frame_tells_the_person_the_model_and_the_usage(member, 
     assert (welcome["usage"]["used"], welcome["usage"]["limit"]) == (0, 100_000)
 
 
-async def test_strangers_and_missing_workspaces_are_closed_alike_and_anonymous_ones_apart(member, stranger, tab_of):
-    assert await (await tab_of(stranger, member.tenant.slug)).closed_with() == 4404
-    assert await (await tab_of(stranger, "nowhere")).closed_with() == 4404
-    anonymous = Tab(member.tenant.slug, "none")
-    assert await anonymous.closed_with() == 4401
-    await anonymous.close()
-
-
 async def test_a_page_of_another_origin_is_refused(member):
     headers = [(b"origin", b"https://evil.example"), (b"host", b"testserver")]
     socket = WebsocketCommunicator(application, f"/ws/w/{member.tenant.slug}/", headers)
     connected, _ = await socket.connect()
     assert not connected
-
-
-async def test_a_stranger_cannot_subscribe_or_stop(member, stranger, tab, tab_of, work):
-    accepted = await tab.ask()
-    other = await tab_of(stranger)
-    await other.open()
-    names = {"message": accepted["answer"]["id"], "generation": accepted["generation"]}
-    await other.send("subscribe", ref=5, **names, after_seq=0)
-    theirs = await other.one("error")
-    await other.send("subscribe", ref=5, message=uuid.uuid4(), generation=uuid.uuid4(), after_seq=0)
-    missing = await other.one("error")
-    assert theirs == missing
-    assert (theirs["ref"], theirs["error"]["code"]) == (5, "not_found")
-    await other.send("stop", ref=6, message=accepted["answer"]["id"])
-    assert (await other.one("error"))["error"]["code"] == "not_found"
-    await other.send("open", ref=7, conversation=accepted["conversation"]["id"])
-    assert (await other.one("error"))["error"]["code"] == "not_found"
-    job = await work("take")
-    assert job.id == accepted["generation"]
 
 
 async def test_the_same_key_on_another_socket_gives_the_same_answer(member, tab, tab_of):
