@@ -171,4 +171,5 @@ def event(data: dict[str, Any]) -> bytes:
 
 def _one_line(data: Any) -> bytes:
     """JSON without what some clients take for the end of a line, such as Python's ``splitlines``."""
-    return LINE_ENDS.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), orjson.dumps(data))
+    text = orjson.dumps(data)
+    return text if text.isascii() else LINE_ENDS.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), text)
