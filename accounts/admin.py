@@ -7,17 +7,19 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from unfold.admin import TabularInline
 
-from chatapp.common.admin import CarefulAdmin, ChangedFieldsForm, ErasableAdmin, KeptAdmin, ReadOnlyAdmin
+from chatapp.common.admin import CarefulAdmin, ChangedFieldsForm, ErasableAdmin, KeptAdmin
+from chatapp.common.admin_lists import ExactFilter, MadeFilter
 
 from .forms import NewUserForm, PasswordForm, UserForm
 from .models import ApiKey, LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
+from .owned_admin import OwnedAdmin
 from .services import create_person, erase_people
 
 
@@ -36,14 +38,15 @@ class PreferencesInline(TabularInline):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ErasableAdmin):
+class UserAdmin(DjangoUserAdmin, ErasableAdmin):  # type: ignore[misc]  # stubs: Django has any paginator
     form = UserForm
     add_form = NewUserForm
     change_password_form = PasswordForm
     list_display = ("email", "is_active", "is_staff", "date_joined", "last_login")
     list_filter = ("is_active", "is_staff")
-    search_fields = ("email",)
-    ordering = ("-date_joined",)
+    search_fields = ("email__startswith",)
+    search_help_text = "The beginning of the e-mail address"
+    ordering = ("-pk",)
     readonly_fields = ("date_joined", "last_login")
     fieldsets = (
         (None, {"fields": ("email", "password")}),
@@ -56,6 +59,11 @@ class UserAdmin(DjangoUserAdmin, ErasableAdmin):
     def get_inlines(self, request: HttpRequest, obj: User | None) -> tuple[Any, ...]:
         """A new person first; memberships and preferences once they exist."""
         return self.inlines if obj else ()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[User], search_term: str
+    ) -> tuple[QuerySet[User], bool]:
+        return super().get_search_results(request, queryset, search_term.lower())
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if change:
@@ -78,9 +86,21 @@ class TenantAdmin(ErasableAdmin):
     list_display = ("name", "slug", "plan", "personal", "created_at")
     list_filter = ("plan", "personal")
     list_select_related = ("plan",)
-    search_fields = ("name", "slug", "memberships__user__email")
+    search_fields = ("slug",)
+    search_help_text = "The beginning of its address or name, or of a member's e-mail address"
     readonly_fields = ("created_at",)
+    ordering = ("-pk",)
     inlines = (MembershipInline,)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Tenant], search_term: str
+    ) -> tuple[QuerySet[Tenant], bool]:
+        words = search_term.strip().lower()
+        if not words:
+            return queryset, False
+        members = Membership.objects.filter(user__email__startswith=words).values("tenant")
+        named = Q(slug__startswith=words) | Q(name__istartswith=words)
+        return queryset.filter(named | Q(pk__in=members)), False
 
 
 @admin.register(Membership)
@@ -88,7 +108,8 @@ class MembershipAdmin(CarefulAdmin):
     list_display = ("user", "tenant", "role", "created_at")
     list_filter = ("role",)
     list_select_related = ("user", "tenant")
-    search_fields = ("user__email", "tenant__name", "tenant__slug")
+    search_fields = ("user__email__startswith", "tenant__slug__startswith")
+    ordering = ("-pk",)
     autocomplete_fields = ("user", "tenant")
 
 
@@ -165,16 +186,16 @@ class PlanAdmin(CarefulAdmin):
 
 
 @admin.register(UsageDay)
-class UsageDayAdmin(ReadOnlyAdmin):
+class UsageDayAdmin(OwnedAdmin):
     list_display = ("day", "tenant", "used", "reserved", "requests")
     list_filter = ("day",)
     list_select_related = ("tenant",)
-    search_fields = ("tenant__name", "tenant__slug")
-    date_hierarchy = "day"
+    search_help_text = "The beginning of a workspace's address"
+    ids = ("tenant",)
 
 
 @admin.register(LedgerEntry)
-class LedgerEntryAdmin(ReadOnlyAdmin):
+class LedgerEntryAdmin(OwnedAdmin):
     list_display = (
         "created_at",
         "tenant",
@@ -184,9 +205,6 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         "cached_tokens",
         "output_tokens",
     )
-    list_filter = ("model", "day")
+    list_filter = (MadeFilter, ("model", ExactFilter))
     list_select_related = ("tenant", "user")
-    search_fields = ("tenant__slug", "user__email", "generation_id")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerEntry]:
-        return super().get_queryset(request).order_by("-created_at")
+    ids = ("pk", "generation_id", "user", "tenant")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
 
+from accounts.owned_admin import OwnedAdmin
 from chatapp.common.admin import ReadOnlyAdmin
+from chatapp.common.admin_lists import ExactFilter, MadeFilter, ValueFilter
 
 from .models import DailyRating, Rating, Value
 from .reasons import LABELS
@@ -17,33 +19,29 @@ from .reports import Counts
 from .wording import percent, percent_range
 
 
-class ModelFilter(admin.SimpleListFilter):
-    """By the model that wrote the answer. The choices come from the roll-up, which has few rows."""
+class ModelFilter(ValueFilter):
+    """By the model that wrote the answer."""
 
-    title = "model"
-    parameter_name = "model"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in DailyRating.objects.models() if name]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(message__model=self.value()) if self.value() else queryset
+    title, parameter_name, lookup = "model", "model", "message__model"
 
 
 @admin.register(Rating)
-class RatingAdmin(ReadOnlyAdmin):
+class RatingAdmin(OwnedAdmin):
     list_display = ("given", "comment_start", "reason_names", "written_by", "user", "tenant", "updated_at")
-    list_filter = ("value", "updated_at", ModelFilter)
-    search_fields = ("comment",)
-    ordering = ("-updated_at",)
-    show_full_result_count = False
+    list_filter = ("value", MadeFilter, ModelFilter)
+    search_help_text = "An id, the beginning of an e-mail address or of a workspace's address, or words of a comment"
     fields = readonly_fields = (
         *("tenant", "user", "given", "reason_names", "comment"),
         *("written_by", "generation", "created_at", "updated_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("tenant", "user", "message", "generation")
+        rows = super().get_queryset(request).select_related("tenant", "user", "message", "generation")
+        return rows.defer("message__text")
+
+    def by_words(self, words: str) -> Q:
+        """Comments, too: few answers have one."""
+        return super().by_words(words) | Q(comment__icontains=words)
 
     @display(description="Rating", ordering="value", label={"Good": "success", "Bad": "danger"})
     def given(self, rating: Rating) -> str:
@@ -65,9 +63,9 @@ class RatingAdmin(ReadOnlyAdmin):
 @admin.register(DailyRating)
 class DailyRatingAdmin(ReadOnlyAdmin):
     list_display = ("day", "tenant", "model", "prompt_version", "answers", "rated", "approval", "interval", "response")
-    list_filter = ("day", ("model", admin.AllValuesFieldListFilter))
+    list_filter = ("day", ("model", ExactFilter))
     list_select_related = ("tenant",)
-    ordering = ("-day", "tenant", "model")
+    ordering = ("-day", "-pk")
     fields = readonly_fields = (*list_display, "up", "down", "reasons", "updated_at")
 
     @display(description="Approval")

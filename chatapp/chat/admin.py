@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
-from chatapp.common.admin import ReadOnlyAdmin
+from accounts.owned_admin import OwnedAdmin
+from chatapp.common.admin_lists import ExactFilter, MadeFilter
 
-from .models import Conversation, Generation
+from .models import Conversation, Generation, Message
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ReadOnlyAdmin):
+class ConversationAdmin(OwnedAdmin):
     list_display = ("id", "tenant", "user", "message_count", "created_at", "updated_at", "deleted_at")
-    list_filter = ("deleted_at",)
+    list_filter = (MadeFilter, ("deleted_at", admin.EmptyFieldListFilter))
     list_select_related = ("tenant", "user")
-    search_fields = ("id", "tenant__slug", "user__email")
     fields = ("id", "tenant", "user", "created_at", "updated_at", "deleted_at")
-    date_hierarchy = "created_at"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        return super().get_queryset(request).annotate(message_total=Count("messages"))
+        """Messages are counted for the rows of a page, not for all."""
+        mine = Message.objects.filter(conversation=OuterRef("pk")).order_by().values("conversation")
+        count = Subquery(mine.annotate(count=Count("pk")).values("count"))
+        return super().get_queryset(request).annotate(message_total=Coalesce(count, 0))
 
-    @admin.display(description="Messages", ordering="message_total")
+    @admin.display(description="Messages")
     def message_count(self, conversation: Conversation) -> int:
         return conversation.message_total  # type: ignore[attr-defined]
 
 
 @admin.register(Generation)
-class GenerationAdmin(ReadOnlyAdmin):
+class GenerationAdmin(OwnedAdmin):
     list_display = (
         "id",
         "tenant",
@@ -43,7 +46,5 @@ class GenerationAdmin(ReadOnlyAdmin):
         "decode_ms",
         "created_at",
     )
-    list_filter = ("state", "kind", "model", "prompt_version")
+    list_filter = (MadeFilter, "state", "kind", ("model", ExactFilter), ("prompt_version", ExactFilter))
     list_select_related = ("tenant",)
-    search_fields = ("id", "tenant__slug", "user__email")
-    date_hierarchy = "created_at"

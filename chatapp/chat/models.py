@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
@@ -40,11 +40,15 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.filter(deleted_at__lte=at).order_by("deleted_at")
 
     def matching(self, words: str) -> ConversationQuerySet:
-        """Those whose title or any message contains ``words``, in any case."""
-        # SQLite's LIKE knows the case of ASCII letters only; its regular expressions are Python's.
-        pattern = re.escape(words)
-        told = Message.objects.filter(conversation=models.OuterRef("pk"), text__iregex=pattern)
-        return self.filter(Q(title__iregex=pattern) | models.Exists(told))
+        """Those whose title or any message contains ``words``, in any case.
+
+        PostgreSQL compares in capitals, which the indexes of ``search.py`` hold. SQLite knows the case of ASCII letters
+        only; its regular expressions are Python's.
+        """
+        sqlite = connections[self.db].vendor == "sqlite"
+        lookup, wanted = ("iregex", re.escape(words)) if sqlite else ("icontains", words)
+        told = Message.objects.filter(conversation__in=self.order_by().values("pk"), **{f"text__{lookup}": wanted})
+        return self.filter(Q(**{f"title__{lookup}": wanted}) | Q(pk__in=told.order_by().values("conversation")))
 
 
 class Conversation(TenantModel):

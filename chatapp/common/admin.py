@@ -17,6 +17,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
+from .admin_lists import EstimatingPaginator
+
 
 class ChangedFieldsForm(forms.ModelForm):  # type: ignore[type-arg]
     """Writes what was changed on this page, compared with what the page showed, and nothing else: what somebody else
@@ -45,9 +47,12 @@ class ChangedFieldsForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class CarefulAdmin(ModelAdmin):
-    """Rows that several may change at once."""
+    """Rows that several may change at once, and of which there may be many."""
 
     form = ChangedFieldsForm
+    paginator = EstimatingPaginator
+    show_full_result_count = False
+    list_per_page = 50  # what takes long by now is to draw them
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         obj.save(update_fields=form.changed_columns() if change else None)

@@ -12,6 +12,7 @@ DEBUG = False
 INSTALLED_APPS = [
     "daphne",
     "unfold",
+    "unfold.contrib.filters",
     "accounts",  # before Django's own: its createsuperuser takes the place of theirs
     "django.contrib.admin",
     "django.contrib.auth",

@@ -7,6 +7,12 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+from chatapp.chat.search import create_search_indexes
+
+
+def create_indexes(apps, schema_editor):
+    create_search_indexes(schema_editor.connection)
+
 
 class Migration(migrations.Migration):
 
@@ -161,4 +167,5 @@ class Migration(migrations.Migration):
             model_name='conversation',
             index=models.Index(condition=models.Q(('deleted_at', None), _negated=True), fields=['deleted_at'], name='deleted_conversations'),
         ),
+        migrations.RunPython(create_indexes, migrations.RunPython.noop),
     ]
