@@ -28,7 +28,7 @@ from benchmarks.workload import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 BEFORE = {  # files of a commit, under the names that they get in a package of the history's own
-    "calls": ("8f33c22", {name: f"chatapp/v1/{name}.py" for name in ("schemas", "sampling", "fields")}),
+    "calls": ("0253bdd", {name: f"chatapp/openai_api/{name}.py" for name in ("schemas", "sampling", "fields")}),
     "frames": ("0253bdd", {"requests": "chatapp/conversations/requests.py"}),
 }
 NOW = {
