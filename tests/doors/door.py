@@ -22,7 +22,6 @@ USUAL = {"workspace": "workspace", "conversation_id": "conversation", "message_i
 DRAWN = re.compile(rb'nonce="[^"]*"|(?:content|value)="[A-Za-z0-9]{64}"')
 PAGES = {
     **{"400.html": "bad_request", "403.html": "forbidden", "403_csrf.html": "forbidden", "404.html": "not_found"},
-    "web/no_workspace.html": "no_workspace",
 }
 
 Told = tuple[int, str]
@@ -33,7 +32,6 @@ WORDS: dict[str, Told] = {
     "log-in": (302, "/accounts/login/?next={path}"),
     "admin-log-in": (302, "/admin/login/?next={path}"),
     "to-chat": (302, "/w/{own}/chat/"),
-    "homeless": (404, "no_workspace"),
 }
 
 

@@ -14,7 +14,7 @@ personal    ok       ok       ok       ok       ok       ok       log-in
 members     ok       ok       ok       ok       404      404      log-in
 reports     ok       ok       ok       403      404      404      log-in
 owner       ok       404      404      404      404      404      log-in
-home        to-chat  to-chat  to-chat  to-chat  to-chat  homeless ok
+home        to-chat  to-chat  to-chat  to-chat  to-chat  ok       ok
 missing     404      404      404      404      404      404      404
 operator    401      401      401      401      401      401      401
 """)

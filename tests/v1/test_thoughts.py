@@ -75,13 +75,6 @@ def test_a_reply_can_be_sent_back_and_its_thought_is_not_read_again(client, thin
     assert job.messages[-2:] == (ChatMessage("assistant", "Yes."), ChatMessage("user", "And?"))
 
 
-def test_a_thought_is_an_answers_alone(client):
-    messages = [{"role": "user", "content": "Hi", "reasoning_content": "Hm."}]
-    with pytest.raises(openai.BadRequestError) as caught:
-        ask(client, messages=messages)
-    assert caught.value.code == "unsupported_parameter"
-
-
 @pytest.mark.parametrize("stream", [True, False])
 def test_turns_that_a_template_refuses_are_refused_once_and_for_good(client, machine, stream):
     def refuse():
