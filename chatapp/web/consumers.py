@@ -51,6 +51,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     """One tab's requests, and the streams it reads. Everything runs in the scope of its tenant."""
 
     membership: Membership
+    _login: Login | None = None
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Without what Channels does before each: a thread that closes connections, of which it has none."""
@@ -70,7 +71,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except NotFound:
             await self._end(NO_WORKSPACE)
             return
-        login_watch.listen(self._end, Login.of(self.membership, self.scope["session"].session_key))
+        self._login = Login.of(self.membership, self.scope["session"].session_key)
+        login_watch.listen(self._end, self._login)
         model = await watch.add(self._tell_model)
         person = str(self.membership.user_id)
         await self._send({"type": "welcome", "protocol": PROTOCOL, "person": person, "model": model, "usage": usage})
@@ -239,11 +241,15 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     def _load_membership(self) -> None:
         """Anew for every request: a role, a plan or the login may have been taken away meanwhile."""
+        self.membership = (self._login and self._login.find_membership()) or self._read_membership()
+
+    def _read_membership(self) -> Membership:
+        """By all that was asked for when the socket was opened. Raises what tells why there is none."""
         session = type(self.scope["session"]._wrapped)(self.scope["session"].session_key)
         user = get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]  # all of a request that it reads
         if not user.is_authenticated:
             raise LoggedOut
-        self.membership = get_membership(user, self.scope["url_route"]["kwargs"]["workspace"])
+        return get_membership(user, self.scope["url_route"]["kwargs"]["workspace"])
 
     async def _send(self, frame: Frame) -> None:
         """To a client that has gone there is nothing to say; ``disconnect`` follows and cleans up."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib.sessions.models import Session
+from django.db.models import Exists
 from django.utils import timezone
 
 from accounts.models import Membership, User
@@ -36,6 +37,13 @@ class Login:
     @classmethod
     def of(cls, membership: Membership, session: str) -> Login:
         return cls(session, membership.user_id, membership.user.password, membership.tenant.slug)
+
+    def find_membership(self) -> Membership | None:
+        """As ``get_membership``, while all of this still holds. One query."""
+        session = Session.objects.filter(pk=self.session, expire_date__gt=timezone.now())
+        rows = Membership.objects.select_related("tenant__plan", "user__chosen")
+        user = {"user": self.user, "user__password": self.password, "user__is_active": True}
+        return rows.filter(Exists(session), **user, tenant__slug=self.workspace).first()
 
 
 def find_ended(logins: Iterable[Login]) -> dict[Login, int]:
