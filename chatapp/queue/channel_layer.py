@@ -42,7 +42,9 @@ def _steady(shard: RedisSingleShardConnection) -> SteadyShard:
 
 
 class SteadyShard(RedisSingleShardConnection):
-    """One connection that publishes and one that listens."""
+    """One connection that publishes and one that listens. The receiver alone connects the latter and reads from it:
+    others write to it while it stands, and leave the rest to the receiver.
+    """
 
     async def publish(self, channel: str, message: bytes) -> None:
         with _forgiving("publish"):
@@ -50,21 +52,31 @@ class SteadyShard(RedisSingleShardConnection):
 
     async def subscribe(self, channel: str) -> None:
         async with self._lock:
+            if channel in self._subscribed_to:
+                return
             self._ensure_redis()
-            self._ensure_receiver()
             self._subscribed_to.add(channel)
-            with _forgiving("subscribe"):  # the receiver makes up for it
-                await self._pubsub.subscribe(channel)
+            with _forgiving("subscribe"):
+                if self._receive_task is None:
+                    await self._pubsub.subscribe(channel)
+                elif await self._write("SUBSCRIBE", channel):
+                    self._pubsub.channels[channel.encode()] = None
+            self._ensure_receiver()
 
     async def unsubscribe(self, channel: str) -> None:
         async with self._lock:
-            if channel not in self._subscribed_to:
-                return
-            self._subscribed_to.remove(channel)
-            with _forgiving("unsubscribe"):
-                await self._pubsub.unsubscribe(channel)
-                return
-            self._pubsub.channels.pop(channel.encode(), None)  # else it comes back with the connection
+            if channel in self._subscribed_to:
+                self._subscribed_to.remove(channel)
+                self._pubsub.channels.pop(channel.encode(), None)  # else it would come back with the connection
+                with _forgiving("unsubscribe"):
+                    await self._write("UNSUBSCRIBE", channel)
+
+    async def _write(self, *words: str) -> bool:
+        connection = self._pubsub.connection
+        if connection is None or not connection.is_connected:
+            return False
+        await connection.send_command(*words, check_health=False)
+        return True
 
     async def _do_receiving(self) -> None:
         while True:
