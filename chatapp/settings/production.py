@@ -11,8 +11,16 @@ SECRET_KEY = env.text("SECRET_KEY")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [f"https://{host}" for host in ALLOWED_HOSTS])
 
+# A server whose machine or network is gone says nothing.
+SILENCE = {"connect_timeout": 5, "keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
+
 DATABASES = {"default": env.parsed("DATABASE_URL", read_database, DATABASE)}
-DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": env.integer("DATABASE_POOL", 10, low=1, high=500)}
+DATABASES["default"]["OPTIONS"] = {
+    **SILENCE,
+    "tcp_user_timeout": 30_000,
+    **DATABASES["default"]["OPTIONS"],
+    "pool": {"max_size": env.integer("DATABASE_POOL", 10, low=1, high=500)},
+}
 REDIS_URL = env.url("REDIS_URL", ("redis", "rediss", "unix"))
 CACHES = {
     "default": {

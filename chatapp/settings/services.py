@@ -28,7 +28,7 @@ def read_database(url: str) -> dict[str, Any]:
         raise ValueError("it names no database")
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     settings = {name: str(options.pop(option, "")) for name, option in names.items()}
-    return {"ENGINE": "django.db.backends.postgresql", **settings, "OPTIONS": options}
+    return {"ENGINE": "chatapp.common.postgresql", **settings, "OPTIONS": options}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -21,8 +20,8 @@ from accounts.scoping import tenant_scope
 from chatapp.chat.calls import start_call
 from chatapp.common.errors import ChatappError, ModelNotFound, Unavailable
 from chatapp.common.json import json_response
+from chatapp.queue.outages import as_unavailable
 from chatapp.queue.transport import get_transport
-from inference.errors import TransportUnavailable
 from inference.messages import Ended, Event, Job, Text
 
 from .answers import Answers, in_thread
@@ -62,9 +61,9 @@ def _as_chatapp_error(error: Exception) -> ChatappError:
             return error
         case RequestDataTooBig():
             return InvalidCall("The body is too large.", code="request_too_large", status=413)
-        case OperationalError() | InterfaceError() | TransportUnavailable():
-            logger.warning("call.unavailable", error=str(error))
-            return Unavailable("The service cannot be reached at the moment. Please try again.", retry_after=5)
+    if as_unavailable(error):
+        logger.warning("call.unavailable", error=str(error))
+        return Unavailable("The service cannot be reached at the moment. Please try again.", retry_after=5)
     logger.error("call.failed", exc_info=error)
     return ChatappError("Something went wrong on our side. Please try again.")
 

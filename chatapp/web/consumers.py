@@ -15,6 +15,7 @@ import structlog
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth import get_user
+from django.db import InterfaceError, OperationalError
 
 from accounts.models import Membership
 from accounts.permissions import get_membership
@@ -25,6 +26,7 @@ from chatapp.chat.models import Message
 from chatapp.chat.permissions import get_conversation
 from chatapp.common.errors import ChatappError, NotFound
 from chatapp.common.threads import in_thread
+from chatapp.queue.outages import as_unavailable
 from inference.errors import TransportUnavailable
 
 from . import frames
@@ -40,7 +42,7 @@ R = TypeVar("R")
 logger = structlog.get_logger(__name__)
 
 PROTOCOL = 1
-RESTARTED = 1012
+RESTARTED, TRY_AGAIN = 1012, 1013  # the server; the database is away
 
 
 class LoggedOut(Exception):
@@ -70,6 +72,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
             return
         except NotFound:
             await self._end(NO_WORKSPACE)
+            return
+        except (OperationalError, InterfaceError):
+            await self._end(TRY_AGAIN)
             return
         self._login = Login.of(self.membership, self.scope["session"].session_key)
         login_watch.listen(self._end, self._login)
@@ -111,9 +116,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._refuse(error.ref, error)
         except ChatappError as error:
             await self._refuse(request and request.ref, error)
-        except Exception:
-            logger.exception("socket.request_failed")
-            await self._refuse(request and request.ref, ChatappError())
+        except Exception as error:
+            refusal = as_unavailable(error)
+            if refusal is None:
+                logger.exception("socket.request_failed")
+            await self._refuse(request and request.ref, refusal or ChatappError())
 
     async def _refuse(self, ref: Any, error: ChatappError) -> None:
         await self._send({"type": "error", "ref": ref, "error": error.as_json()})

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from chatapp.common.errors import BadRequest, ChatappError, Forbidden, MethodNotAllowed, NotFound, RateLimited
+from chatapp.queue.outages import as_unavailable
 
 
 class Unauthenticated(ChatappError):
@@ -34,6 +35,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
 def _as_chatapp_error(exc: Exception) -> ChatappError | None:
     if isinstance(exc, ChatappError):
         return exc
+    if unavailable := as_unavailable(exc):
+        return unavailable
     if isinstance(exc, Http404 | exceptions.NotFound):
         return NotFound()
     if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):

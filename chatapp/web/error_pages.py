@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.conf import settings
@@ -9,8 +10,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
-from chatapp.common.errors import ChatappError
-from chatapp.common.json import error_response
+from chatapp.common.errors import ChatappError, Unavailable
+from chatapp.common.json import error_response, json_response
+from chatapp.queue.outages import as_unavailable
+
+PROGRAMS = ("/api/", "/v1/")
 
 
 def nothing(request: HttpRequest, **names: str) -> HttpResponse:
@@ -31,8 +35,25 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Needs nothing that may be what is broken: no database, no session, no person."""
+    """Called by Django while it handles the exception. What passes by itself is no fault: it says when to come back.
+
+    Needs nothing that may be what is broken: no database, no session, no person.
+    """
+    if error := as_unavailable(sys.exc_info()[1]):
+        return unavailable(request, error)
     return _error(request, 500, "server_error", {"brand": settings.CHATAPP_BRAND})
+
+
+def unavailable(request: HttpRequest, error: Unavailable) -> HttpResponse:
+    """Needs as little as ``server_error``."""
+    if request.path.startswith(PROGRAMS):
+        response = json_response({"error": error.as_json()}, error.status)
+    else:
+        response = HttpResponse(
+            render_to_string("503.html", {"error": error, "brand": settings.CHATAPP_BRAND}), status=error.status
+        )
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -41,7 +62,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def _error(request: HttpRequest, status: int, code: str, alone: dict[str, Any] | None = None) -> HttpResponse:
     """A page for people, JSON for programs. ``alone``: all that the page gets to know, without context processors."""
-    if request.path.startswith(("/api/", "/v1/")):
+    if request.path.startswith(PROGRAMS):
         messages = {sub.code: sub.message for sub in _errors(ChatappError)}
         return error_response(status, code, messages.get(code, ChatappError.message))
     page = render_to_string(f"{status}.html", alone, request if alone is None else None)

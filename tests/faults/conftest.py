@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -127,6 +129,19 @@ def execute(cluster: Cluster, sql: str, *values: object) -> None:
     """Change the product's database as an admin would."""
     with psycopg.connect(cluster.database_url) as connection:
         connection.execute(sql, values)
+
+
+def make_key(cluster: Cluster, tab: Tab) -> str:
+    """An API key of the tab's person, as an admin would make one."""
+    secret = f"sk-{uuid.uuid4().hex}"
+    execute(
+        cluster,
+        "INSERT INTO accounts_apikey (id, tenant_id, user_id, name, prefix, digest, created_at)"
+        " SELECT %s, tenant_id, user_id, 'faults', %s, %s, now() FROM accounts_membership"
+        " JOIN accounts_tenant ON accounts_tenant.id = tenant_id WHERE slug = %s",
+        *(uuid.uuid4(), secret[:10], hashlib.sha256(secret.encode()).hexdigest(), tab.slug),
+    )
+    return secret
 
 
 def holder(cluster: Cluster, tab: Tab) -> Program:

@@ -31,6 +31,15 @@ class Tab:
         self.error: dict[str, Any] | None = None
         self._asked: dict[str, Any] = {}
 
+    @property
+    def slug(self) -> str:
+        return self._slug
+
+    async def get(self, path: str, **options: Any) -> tuple[int, str]:
+        """Status and text of a page, from the address that is asked first."""
+        async with self._session.get(self._urls[0] + path, **options) as response:
+            return response.status, await response.text()
+
     async def sign_up(self) -> Tab:
         url = self._urls[0]
         page = await (await self._session.get(f"{url}/accounts/signup/")).text()
@@ -44,6 +53,10 @@ class Tab:
         await self.connect()
         return self
 
+    def turn(self) -> None:
+        """Ask at the next address from now on."""
+        self._urls.append(self._urls.pop(0))
+
     async def connect(self) -> None:
         """To the first address that takes us; whoever failed is asked last next time."""
         while True:
@@ -55,7 +68,7 @@ class Tab:
                 self._socket = socket
                 return
             except (aiohttp.ClientError, TypeError, TimeoutError):
-                self._urls.append(self._urls.pop(0))
+                self.turn()
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def ask(self, text: str = "Go on.") -> None:

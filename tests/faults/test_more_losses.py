@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.fake_upstream import Fault, words
-from tests.faults.conftest import LENGTH, holder, query, wait_until, wait_until_well
+from tests.faults.conftest import LENGTH, holder, make_key, query, wait_until, wait_until_well
 from tests.faults.tabs import Tab
 
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(300)]
@@ -122,6 +122,37 @@ async def talk(tab: Tab, over: asyncio.Event) -> int:
         count += 1
         await asyncio.sleep(4)  # a plan's rate
     return count
+
+
+async def test_nobody_sees_that_postgresql_was_restarted(cluster, people):
+    """Every connection of every process is dead then, and none of them knows."""
+    tabs = await people(2)
+    tabs[1].turn()
+    calls = {"headers": {"Authorization": f"Bearer {make_key(cluster, tabs[0])}"}}
+
+    async def look(tab: Tab, count: int) -> list[int]:
+        pages = [tab.get(f"/w/{tab.slug}/chat/") for _ in range(count)]
+        pages += [tab.get("/v1/models", **calls) for _ in range(count)]
+        return [status for status, _ in await asyncio.gather(*pages)]
+
+    for tab in tabs:
+        assert set(await look(tab, 20)) == {200}  # the pools are full
+    cluster.postgresql.signal(signal.SIGQUIT)
+    while cluster.postgresql.running:  # noqa: ASYNC110 -- a process, which sets no event
+        await asyncio.sleep(0.05)
+    began = time.monotonic()
+    statuses = [await look(tab, 1) for tab in tabs]
+    assert {status for both in statuses for status in both} == {503}
+    assert time.monotonic() - began < 5
+    cluster.postgresql.start()
+    await asyncio.to_thread(cluster.wait_for_postgresql)
+    began = time.monotonic()
+    for tab in tabs:
+        assert set(await look(tab, 15)) == {200}
+    assert time.monotonic() - began < 10
+    for tab in tabs:
+        await tab.ask()
+        assert await tab.read() == words(LENGTH)
 
 
 async def test_postgresql_is_restarted_at_once(cluster, people):
