@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
+import time
+import uuid
 from typing import Any
 
 import redis
@@ -55,6 +58,26 @@ class RedisServer:
     def accept(self) -> None:
         """As it was."""
         accept(self.url)
+
+
+class Memory:
+    """The keys of one test in the tests' Redis."""
+
+    def __init__(self) -> None:
+        self.prefix = f"{{generation-{uuid.uuid4().hex[:8]}}}:"
+        self._client = redis.Redis.from_url(os.environ["REDIS_URL"])
+
+    def forget(self) -> None:
+        """What a restart without memory does."""
+        if keys := self._client.keys(self.prefix + "*"):
+            self._client.delete(*keys)
+
+    def seconds_left(self, generation: str) -> int:
+        """Until the log of ``generation`` goes."""
+        return self._client.ttl(f"{self.prefix}log:{generation}")
+
+    def age(self, seconds: float) -> None:
+        self._client.hset(self.prefix + "state", "since", time.time() - seconds)
 
 
 def command(url: str, *words: object) -> Any:

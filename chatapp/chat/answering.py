@@ -20,14 +20,18 @@ from inference.messages import Started
 
 from . import prompts
 from .jobs import answer_job, instructions, submit_on_commit
-from .models import Generation, Message
+from .models import Generation, KeptText, Message
 from .outcomes import Outcome, read_outcome
 from .titles import file_title
 
-# Of a generation, what its log tells.
+# Of a generation, what its start tells, and its log.
+START = (
+    *("started_at", "worker", "model", "model_revision", "seed", "sampling", "dropped_messages", "queue_ms"),
+    "prompt_tokens",
+)
 HOW = (
-    *("state", "started_at", "worker", "model", "model_revision", "seed", "sampling", "dropped_messages", "queue_ms"),
-    *("prompt_tokens", "cached_tokens", "output_tokens", "prefill_ms", "decode_ms", "finish_reason", "error_code"),
+    *START,
+    *("state", "cached_tokens", "output_tokens", "prefill_ms", "decode_ms", "finish_reason", "error_code"),
 )
 
 
@@ -91,6 +95,14 @@ def mark_started(*, generation_id: UUID, started: Started) -> None:
         Message.everyone.filter(pk__in=message_id, state__in=Message.LIVE).update(state=Message.State.STREAMING)
 
 
+def explain_start(*, generation_id: UUID, started: Started) -> None:
+    """What a start says of how an answer is made, of one whose log will not tell it any more."""
+    rows = Generation.everyone.filter(pk=generation_id, finished_at=None)
+    if generation := rows.first():
+        _explain_start(generation, started)
+        rows.update(**{name: getattr(generation, name) for name in START})
+
+
 def finish_generation(*, generation_id: UUID, outcome: Outcome | None = None) -> Generation | None:
     """Write an ended log into the database. Returns the generation, with its message, to the one call that did it.
 
@@ -120,6 +132,7 @@ def record_outcome(*, generation_id: UUID, outcome: Outcome) -> Generation | Non
         _explain(generation, outcome)
         if not rows.update(finished_at=timezone.now(), **{name: getattr(generation, name) for name in HOW}):
             return None  # another call was first
+        KeptText.everyone.filter(pk=generation_id).delete()
         if generation.kind == Generation.Kind.ANSWER:
             _end_message(generation, outcome)
         if generation.kind == Generation.Kind.TITLE:
@@ -132,13 +145,8 @@ def record_outcome(*, generation_id: UUID, outcome: Outcome) -> Generation | Non
 def _explain(generation: Generation, outcome: Outcome) -> None:
     """Set the fields of ``HOW``."""
     generation.state = outcome.state
-    if started := outcome.started:
-        generation.started_at = _time(started.at)
-        generation.worker, generation.model = started.worker[:100], started.model
-        generation.model_revision, generation.seed = started.model_revision[:80], started.seed
-        generation.sampling, generation.dropped_messages = started.sampling, started.dropped_messages
-        generation.prompt_tokens = started.prompt_tokens
-        generation.queue_ms = max(0, _milliseconds(started.at - generation.created_at.timestamp()))
+    if outcome.started:
+        _explain_start(generation, outcome.started)
     if ended := outcome.ended:
         generation.finish_reason, generation.error_code = ended.reason, ended.error_code[:40]
         generation.output_tokens, generation.cached_tokens = ended.output_tokens, ended.cached_tokens
@@ -147,6 +155,16 @@ def _explain(generation: Generation, outcome: Outcome) -> None:
             _milliseconds(ended.prefill_seconds),
             _milliseconds(ended.decode_seconds),
         )
+
+
+def _explain_start(generation: Generation, started: Started) -> None:
+    """Set the fields of ``START``."""
+    generation.started_at = _time(started.at)
+    generation.worker, generation.model = started.worker[:100], started.model
+    generation.model_revision, generation.seed = started.model_revision[:80], started.seed
+    generation.sampling, generation.dropped_messages = started.sampling, started.dropped_messages
+    generation.prompt_tokens = started.prompt_tokens
+    generation.queue_ms = max(0, _milliseconds(started.at - generation.created_at.timestamp()))
 
 
 def _end_message(generation: Generation, outcome: Outcome) -> None:

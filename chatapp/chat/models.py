@@ -284,6 +284,18 @@ class Generation(TenantModel):  # type: ignore[django-manager-missing]  # as abo
         return self.message
 
 
+class KeptText(TenantModel):
+    """What people had been shown of an answer whose log is gone, until its end is written. See ``keeping``."""
+
+    generation = models.OneToOneField(Generation, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField()
+    thought = models.TextField(blank=True)
+    output_tokens = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"of {self.pk}"  # without it
+
+
 def as_turns(messages: Iterable[Message]) -> list[Turn]:
     # A role that has not been to the database is a member of ``Message.Role``, which a worker cannot read.
     return [Turn(str(message.role), message.text) for message in messages]

@@ -32,6 +32,7 @@ class Outcome:
     ended: Ended | None
     last_seq: int
     thought: str = ""
+    tokens: int = 0  # of the text, as far as it was read
 
     @property
     def state(self) -> str:
@@ -69,23 +70,31 @@ class Fold:
         self._thought: list[str] = []
         self._started: Started | None = None
         self._last: Event | None = None
-        self.is_whole = True  # no event is missing, and all are of one log
+        self._tokens = 0
+        self.is_gapless = True  # no event is missing: this is what a reader was shown
+        self._is_doubted = False
+
+    @property
+    def is_whole(self) -> bool:
+        """No event is missing, and all are of one log."""
+        return self.is_gapless and not self._is_doubted
 
     def doubt(self) -> None:
         """What came so far may not be what the log says now."""
-        self.is_whole = self.is_whole and self._last is None
+        self._is_doubted = self._is_doubted or self._last is not None
 
     def add(self, events: Sequence[Event]) -> None:
         last = self._last.seq if self._last else 0
         for event in events:
             if event.seq > last:
-                self.is_whole &= event.seq == last + 1
+                self.is_gapless &= event.seq == last + 1
                 last = event.seq
                 self._take(event)
 
     def _take(self, event: Event) -> None:
         self._last = event
         if isinstance(event, Text):
+            self._tokens += event.tokens
             self._text.append(event.text)
             if len(self._text) == TOGETHER:
                 self._text = ["".join(self._text)]
@@ -104,6 +113,7 @@ class Fold:
             ended=last if isinstance(last, Ended) else None,
             last_seq=last.seq if last else 0,
             thought="".join(self._thought),
+            tokens=self._tokens,
         )
 
 

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable, UnknownGeneration
-from inference.messages import Ended
 
 from .answering import finish_generation, mark_started, record_outcome
 from .jobs import rebuild_job
+from .keeping import has_kept_text, kept_outcome
 from .models import Generation
 from .outcomes import read_outcome
 
@@ -89,7 +89,8 @@ def _sweep(generation: Generation) -> str:
 def _find_again(generation: Generation) -> str:
     """The transport has never heard of it. Not begun: submit it again. Begun: say it was interrupted.
 
-    A transport that has just lost its memory is told again by the workers of what they write.
+    A transport that has just lost its memory is told again by the workers of what they write, and processes with
+    readers say what those have read (``keeping``).
 
     An API call's words are with the process that holds its caller; when that is gone, nobody waits for it.
     """
@@ -100,9 +101,11 @@ def _find_again(generation: Generation) -> str:
         get_transport().submit(rebuild_job(generation))
         Generation.objects.filter(pk=generation.pk).update(submissions=F("submissions") + 1)
         return "submitted"
-    record_outcome(generation_id=generation.pk, outcome=read_outcome([Ended(1, "interrupted")]))
+    record_outcome(generation_id=generation.pk, outcome=kept_outcome(generation))
     return "interrupted"
 
 
 def _waits(generation: Generation) -> bool:
-    return generation.kind != Generation.Kind.CALL and generation.state == Generation.State.QUEUED
+    """It has not begun, as far as anybody knows."""
+    queued = generation.kind != Generation.Kind.CALL and generation.state == Generation.State.QUEUED
+    return queued and not has_kept_text(generation)

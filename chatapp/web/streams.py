@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError
 from accounts.models import Membership
 from accounts.quotas import read_usage
 from chatapp.chat.answering import finish_generation, mark_started
+from chatapp.chat.keeping import keep_text, lengthen_answer
 from chatapp.chat.models import Generation, Message
 from chatapp.chat.outcomes import Fold
 from chatapp.chat.permissions import get_answer
@@ -52,6 +53,7 @@ class AnswerStream:
         self._marking: asyncio.Task[None] | None = None
         self._fold = Fold()
         self._was_let_in = unfinished
+        self._kept_seq = 0
         self._names = {"message": str(message_id), "generation": str(generation_id)}
 
     async def run(self) -> None:
@@ -75,12 +77,20 @@ class AnswerStream:
                     await self._deliver(events)
                 else:
                     self._fold.doubt()
+                    if isinstance(log.trouble, UnknownGeneration):
+                        await self._keep_text()
                     if log.trouble and await self._tell_if_finished():
                         return
         finally:
             waiting.cancel()
         if log.ended is None:  # the reader had come to the end of the log before the database did
             await self._resync(*await in_thread(self._finish)())
+
+    async def _keep_text(self) -> None:
+        """The log is gone: what this reader was shown of it is worth keeping, should nobody know more."""
+        if self._fold.is_gapless and self._kept_seq != (outcome := self._fold.outcome).last_seq:
+            await in_thread(keep_text)(generation_id=self._generation_id, outcome=outcome)
+            self._kept_seq = outcome.last_seq
 
     async def _tell_if_finished(self) -> bool:
         """Send the whole answer, once the database has it."""
@@ -92,6 +102,8 @@ class AnswerStream:
     def _load(self) -> tuple[Message, Generation, Frame]:
         """The generation first: one that has finished by then has its message written."""
         generation = Generation.objects.filter(pk=self._generation_id, message=self._message_id).first()
+        if generation and generation.finish_reason == "interrupted" and self._fold.is_gapless:
+            lengthen_answer(generation_id=self._generation_id, outcome=self._fold.outcome)
         message = self._read_message()
         if generation is None:
             raise NotFound

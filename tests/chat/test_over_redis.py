@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-import time
+import threading
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-import redis
+from django.db import connection
 from django.utils import timezone
 
+from accounts.models import LedgerEntry, UsageDay
 from accounts.scoping import all_tenants, tenant_scope
 from chatapp.chat import tasks
-from chatapp.chat.asking import send_message
-from chatapp.chat.models import Generation, Message
+from chatapp.chat.asking import continue_answer, send_message
+from chatapp.chat.jobs import rebuild_job
+from chatapp.chat.keeping import keep_text, lengthen_answer
+from chatapp.chat.models import Generation, KeptText, Message
+from chatapp.chat.outcomes import Outcome
 from chatapp.chat.sweeping import RESTORE_SECONDS, SUBMIT_SECONDS, release_recorded, sweep_generations
 from chatapp.chat.titles import start_title
 from chatapp.queue import transport as transport_module
@@ -24,28 +29,9 @@ from inference.messages import Ended, Started, Text
 from inference.transport import LocalTransport, RedisTransport
 from tests.conftest import report_ready
 from tests.hand import HandWorker
+from tests.redis_server import Memory
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Memory:
-    """The keys of one test in the tests' Redis."""
-
-    def __init__(self) -> None:
-        self.prefix = f"{{generation-{uuid.uuid4().hex[:8]}}}:"
-        self._client = redis.Redis.from_url(os.environ["REDIS_URL"])
-
-    def forget(self) -> None:
-        """What a restart without memory does."""
-        if keys := self._client.keys(self.prefix + "*"):
-            self._client.delete(*keys)
-
-    def seconds_left(self, generation: str) -> int:
-        """Until the log of ``generation`` goes."""
-        return self._client.ttl(f"{self.prefix}log:{generation}")
-
-    def age(self, seconds: float) -> None:
-        self._client.hset(self.prefix + "state", "since", time.time() - seconds)
 
 
 @pytest.fixture
@@ -181,3 +167,95 @@ def test_a_log_whose_conversation_is_deleted_goes_and_one_to_be_written_stays(as
         Generation.objects.filter(pk=claim.job.id).delete()
         assert release_recorded() == 1
     assert memory.seconds_left(claim.job.id) <= 60
+
+
+READ = Outcome("Hello again, ", Started(1, "w1", "test", "r9", 10, seed=7), None, 3, tokens=4)
+
+
+def shown(text: str, tokens: int = 1) -> Outcome:
+    return replace(READ, text=text, tokens=tokens)
+
+
+@pytest.fixture
+def gone(asked, transport, memory):
+    """The generation of an answer that was begun; its worker and its log are gone."""
+    (claim,) = transport.claim("w1", 1, 100_000)
+    transport.publish("w1", {claim.job.id: [READ.started, Text(2, "Hello ", (1,))]})
+    assert sweep() == {"running": 1}
+    memory.forget()
+    report_ready(transport)
+    memory.age(RESTORE_SECONDS + 1)
+    return asked.generation.pk
+
+
+def the_answer(asked):
+    message = Message.everyone.get(pk=asked.answer.pk)
+    return message.text, message.state, message.can_continue
+
+
+def test_of_what_readers_were_shown_of_a_lost_answer_the_longest_is_kept(asked, gone, member):
+    """Each process with a reader says what it has, in any order, and more than once."""
+    for outcome in (shown("Hello ", 1), READ, shown("Hello ag", 2), shown(""), READ):
+        keep_text(generation_id=gone, outcome=outcome)
+    assert sweep() == {"interrupted": 1}
+    assert the_answer(asked) == ("Hello again, ", "interrupted", True)
+    generation = Generation.everyone.get(pk=gone)
+    assert (generation.prompt_tokens, generation.output_tokens, generation.seed) == (10, 4, 7)
+    assert (generation.model_revision, generation.worker) == ("r9", "w1")
+    ledger, day = LedgerEntry.everyone.get(), UsageDay.everyone.get()
+    assert (ledger.prompt_tokens, ledger.output_tokens, day.used, day.reserved) == (10, 4, 14, 0)
+    assert KeptText.everyone.count() == 0
+
+
+def test_any_number_of_processes_say_it_at_once_and_the_longest_stays(asked, gone):
+    together = threading.Barrier(8)
+
+    def say(length):
+        together.wait(10)
+        keep_text(generation_id=gone, outcome=shown("x" * length, length))
+        connection.close()
+
+    threads = [threading.Thread(target=say, args=(length,)) for length in (3, 80, 1, 79, 50, 80, 2, 40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sweep() == {"interrupted": 1}
+    assert the_answer(asked)[0] == "x" * 80
+
+
+def test_a_process_that_is_later_than_the_end_still_makes_it_longer_and_charges_nothing(asked, gone):
+    assert sweep() == {"interrupted": 1}
+    keep_text(generation_id=gone, outcome=READ)  # it has ended: nothing is kept for it
+    assert (KeptText.everyone.count(), the_answer(asked)[0]) == (0, "")
+    for outcome in (READ, shown("Hello ")):
+        lengthen_answer(generation_id=gone, outcome=outcome)
+    assert the_answer(asked) == ("Hello again, ", "interrupted", True)
+    assert LedgerEntry.everyone.count() == 0
+
+
+def test_an_answer_that_has_gone_on_is_not_made_longer(asked, gone, member, transport):
+    assert sweep() == {"interrupted": 1}
+    with tenant_scope(member.tenant_id):
+        continue_answer(membership=member, message_id=asked.answer.pk, key=uuid.uuid4())
+    HandWorker(transport).answer("anew")
+    Generation.everyone.filter(finished_at=None).update(created_at=timezone.now() - timedelta(seconds=60))
+    assert sweep() == {"finished": 1}
+    Message.everyone.filter(pk=asked.answer.pk).update(state="interrupted")
+    lengthen_answer(generation_id=gone, outcome=READ)
+    assert the_answer(asked)[0] == "anew"
+
+
+def test_what_was_read_is_not_asked_again_though_nobody_noted_its_start(asked, gone):
+    Generation.everyone.update(state="queued")
+    keep_text(generation_id=gone, outcome=READ)
+    assert sweep() == {"interrupted": 1}
+    assert the_answer(asked)[0] == "Hello again, "
+
+
+def test_what_is_kept_is_forgotten_when_the_log_comes_back_after_all(asked, gone, transport, memory):
+    keep_text(generation_id=gone, outcome=shown("Hello "))
+    transport.submit(rebuild_job(Generation.everyone.select_related("message", "tenant__plan").get(pk=gone)))
+    HandWorker(transport).answer("Hello ", "world")
+    assert sweep() == {"finished": 1}
+    assert (the_answer(asked)[0], KeptText.everyone.count()) == ("Hello world", 0)

@@ -97,6 +97,23 @@ async def test_what_waited_in_a_redis_that_comes_back_empty_is_written_within_fi
     assert await asyncio.gather(*(tab.read() for tab in tabs)) == [words(LENGTH)] * 2
 
 
+async def test_a_worker_and_redis_lost_at_once_take_nothing_that_was_read(cluster, people):
+    """Nobody tells the empty Redis of the answer; the web process that has shown it keeps its words."""
+    tabs = await people(2)
+    for tab in tabs:
+        await tab.ask()
+    await asyncio.gather(*(tab.read(until=tab.has(40)) for tab in tabs))
+    holders = {worker.name: worker for worker in [await asyncio.to_thread(holder, cluster, tab) for tab in tabs]}
+    for worker in holders.values():
+        worker.kill()
+    cluster.redis.kill()
+    cluster.redis.start()
+    read = [tab.text for tab in tabs]
+    texts = await asyncio.gather(*(tab.read() for tab in tabs))
+    assert [tab.state for tab in tabs] == ["interrupted"] * 2
+    assert all(text.startswith(before) and len(text.split()) >= 40 for text, before in zip(texts, read, strict=True))
+
+
 async def test_every_process_is_replaced_in_turn_and_no_answer_is_lost(cluster, people):
     """What a rolling deployment does, under people who ask one thing after another."""
     tabs, over = await people(5), asyncio.Event()

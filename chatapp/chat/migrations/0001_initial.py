@@ -122,6 +122,25 @@ class Migration(migrations.Migration):
                 ('everyone', django.db.models.manager.Manager()),
             ],
         ),
+        migrations.CreateModel(
+            name='KeptText',
+            fields=[
+                ('generation', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to='chat.generation')),
+                ('text', models.TextField()),
+                ('thought', models.TextField(blank=True)),
+                ('output_tokens', models.PositiveIntegerField()),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant')),
+            ],
+            options={
+                'abstract': False,
+                'base_manager_name': 'everyone',
+                'default_manager_name': 'objects',
+            },
+            managers=[
+                ('everyone', django.db.models.manager.Manager()),
+                ('objects', django.db.models.manager.Manager()),
+            ],
+        ),
         migrations.AddField(
             model_name='conversation',
             name='leaf',
