@@ -47,6 +47,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "chatapp.web.middleware.BrowserZoneMiddleware",
     "chatapp.web.middleware.TenantScopeMiddleware",
 ]
 

@@ -1,19 +1,24 @@
-"""The request's door to a tenant: ``/w/<slug>/…`` and ``/api/v1/w/<slug>/…`` set the scope, or nothing does."""
+"""What holds while a request is answered: the tenant that its address names, and the reader's time zone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
+from django.utils import timezone
 
 from accounts.permissions import get_membership
 from accounts.scoping import enter_scope
 from chatapp.common.errors import ChatappError
 from chatapp.common.json import error_response
+
+ZONE_COOKIE = "tz"
 
 
 class RefuseNul:
@@ -32,7 +37,9 @@ class RefuseNul:
 
 
 class TenantScopeMiddleware:
-    """Sets ``request.membership`` and the tenant scope for views whose address names a workspace.
+    """The request's door to a tenant: ``/w/<slug>/…`` and ``/api/v1/w/<slug>/…`` set the scope, or nothing does.
+
+    Sets ``request.membership`` and the tenant scope for views whose address names a workspace.
 
     A stranger gets 404, someone not logged in is sent to log in (401 from the API). Platform staff
     in the admin see every tenant. After the response there is no scope again.
@@ -77,3 +84,23 @@ class TenantScopeMiddleware:
         request.membership = membership  # type: ignore[attr-defined]
         enter_scope(membership.tenant_id)
         return None
+
+
+class BrowserZoneMiddleware:
+    """Days and times of a page are the reader's, whose browser tells its zone in a cookie; UTC until it has.
+
+    Not in the admin: its days are those of quotas and reports, which are UTC.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        told = "" if request.path.startswith("/admin/") else request.COOKIES.get(ZONE_COOKIE, "")
+        with timezone.override(ZoneInfo(told) if told in _zones() else None):
+            return self.get_response(request)
+
+
+@cache
+def _zones() -> set[str]:
+    return available_timezones()

@@ -26,7 +26,9 @@ import TitleController from "controllers/title_controller";
 import ToastController from "controllers/toast_controller";
 import UsageController from "controllers/usage_controller";
 import { watchMishaps } from "models/mishaps";
+import { tellZone } from "models/zone";
 
+tellZone();
 const application = new Application();
 watchMishaps(application);
 

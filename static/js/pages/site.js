@@ -1,7 +1,9 @@
 import { Application } from "vendor/stimulus";
 import LogoutController from "controllers/logout_controller";
 import RevealController from "controllers/reveal_controller";
+import { tellZone } from "models/zone";
 
+tellZone();
 const application = new Application();
 
 application.register("logout", LogoutController);
