@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.admin import EmailAddressAdmin
+from allauth.account.models import EmailAddress
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
@@ -20,7 +22,7 @@ from chatapp.common.admin_lists import ExactFilter, MadeFilter
 from .forms import NewUserForm, PasswordForm, UserForm
 from .models import ApiKey, LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
 from .owned_admin import OwnedAdmin
-from .services import create_person, erase_people
+from .services import create_person, erase_people, follow_address
 
 
 class MembershipInline(TabularInline):
@@ -66,10 +68,12 @@ class UserAdmin(DjangoUserAdmin, ErasableAdmin):  # type: ignore[misc]  # stubs:
         return super().get_search_results(request, queryset, search_term.lower())
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        if change:
-            super().save_model(request, obj, form, change)
-        else:
+        if not change:
             create_person(user=obj, verified=True)
+            return
+        super().save_model(request, obj, form, change)
+        if "email" in form.changed_data:
+            follow_address(user=obj)
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         erase_people(people=[obj])
@@ -79,6 +83,24 @@ class UserAdmin(DjangoUserAdmin, ErasableAdmin):  # type: ignore[misc]  # stubs:
 
 
 admin.site.unregister(Group)
+admin.site.unregister(EmailAddress)
+
+
+@admin.register(EmailAddress)
+class AddressAdmin(EmailAddressAdmin, CarefulAdmin):  # type: ignore[misc]  # as above
+    """allauth's, as the other lists are."""
+
+    raw_id_fields = ()
+    autocomplete_fields = ("user",)
+    list_select_related = ("user",)
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        return ("email__startswith",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[EmailAddress], search_term: str
+    ) -> tuple[QuerySet[EmailAddress], bool]:
+        return super().get_search_results(request, queryset, search_term.lower())
 
 
 @admin.register(Tenant)

@@ -70,7 +70,7 @@ class TenantManager(models.Manager[Any]):
 class TenantModel(models.Model):
     """A row that belongs to one tenant. Relations from a row already in hand are followed unfiltered."""
 
-    tenant = models.ForeignKey("accounts.Tenant", on_delete=models.CASCADE, related_name="+")
+    tenant = models.ForeignKey("accounts.Tenant", on_delete=models.CASCADE, related_name="+", verbose_name="workspace")
 
     everyone: ClassVar[models.Manager[Any]] = models.Manager()
     objects: ClassVar[Any] = TenantManager()

@@ -107,6 +107,7 @@ class Tenant(models.Model):
 
     class Meta:
         ordering = ("name",)
+        verbose_name = "workspace"
 
     def __str__(self) -> str:
         return self.name
@@ -131,12 +132,13 @@ class Membership(models.Model):
     """A person's place in a tenant."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships")
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships", verbose_name="workspace")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("tenant", "user")
+        verbose_name = "member"
         constraints = (
             models.UniqueConstraint(fields=("user", "tenant"), name="one_membership_per_tenant"),
             models.CheckConstraint(condition=models.Q(role__in=Role.values), name="membership_role_known"),

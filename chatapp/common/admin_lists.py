@@ -48,7 +48,7 @@ def _rows_of(rows: QuerySet[Any]) -> int:
 class MadeFilter(admin.SimpleListFilter):
     """When a row was made, by its id: they grow with time, and have an index."""
 
-    title = "made"
+    title = "age"
     parameter_name = "made"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

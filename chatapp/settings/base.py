@@ -25,7 +25,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "allauth",
-    "allauth.account",
+    "accounts.apps.AddressesConfig",
     "chatapp.chat",
     "feedback",
     "chatapp.web",
@@ -188,6 +188,11 @@ UNFOLD = {
                         "title": "Members",
                         "icon": "group",
                         "link": reverse_lazy("admin:accounts_membership_changelist"),
+                    },
+                    {
+                        "title": "Email addresses",
+                        "icon": "mail",
+                        "link": reverse_lazy("admin:account_emailaddress_changelist"),
                     },
                     {
                         "title": "API keys",

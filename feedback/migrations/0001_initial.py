@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                 ('down', models.PositiveIntegerField()),
                 ('reasons', models.JSONField(default=dict, help_text='How often each reason was given.')),
                 ('updated_at', models.DateTimeField(help_text='When these counts last changed.')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant')),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant', verbose_name='workspace')),
             ],
             options={
                 'verbose_name': 'daily roll-up',
@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('generation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='ratings', to='chat.generation')),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='ratings', to='chat.message')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant')),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant', verbose_name='workspace')),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('generation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='chat.generation')),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rating_events', to='chat.message')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant')),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant', verbose_name='workspace')),
                 ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={

@@ -114,6 +114,20 @@ def test_an_admins_new_password_for_somebody_changes_nothing_else(staff, monkeyp
     assert (person.check_password("another green kettle"), person.is_active) == (True, False)
 
 
+@pytest.mark.parametrize("had_one", [True, False])
+def test_an_address_that_an_admin_changes_is_the_one_to_log_in_with(staff, had_one):
+    person = create_person(user=UserFactory.build(email="old@example.com"), verified=had_one)
+    data = {"email": "New@Example.com", "is_active": "on"}
+    for prefix in ("memberships", "chosen"):
+        data |= {f"{prefix}-TOTAL_FORMS": "0", f"{prefix}-INITIAL_FORMS": "0"}
+    assert staff.post(f"/admin/accounts/user/{person.pk}/change/", data).status_code == 302
+    addresses = EmailAddress.objects.filter(user=person).values_list("email", "primary", "verified")
+    assert list(addresses) == [("new@example.com", True, True)]
+    client = Client()
+    client.post("/accounts/login/", {"login": "new@example.com", "password": "correct horse battery"})
+    assert "_auth_user_id" in client.session
+
+
 @pytest.mark.parametrize(("is_staff", "words"), [(True, "Open the admin"), (False, "Ask the owner")])
 def test_whoever_is_in_no_workspace_is_told_what_to_do(is_staff, words):
     client = Client()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.test import Client
@@ -43,6 +45,26 @@ def test_an_admin_makes_a_person(staff):
     data = {"email": "new@example.com", "password1": "a quiet green kettle"}
     assert staff.post("/admin/accounts/user/add/", data).status_code == 302
     assert User.objects.get(email="new@example.com").check_password("a quiet green kettle")
+
+
+def test_groups_have_names_of_their_own_and_a_tenant_is_called_a_workspace(staff):
+    GenerationFactory()
+    index = staff.get("/admin/")
+    names = [app["name"] for app in index.context["app_list"]]
+    assert (len(names), "Accounts" in names) == (len(set(names)), False)
+    for app, model in registered():
+        for path in (f"/admin/{app}/{model}/", f"/admin/{app}/{model}/add/"):
+            words = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", staff.get(path).content.decode(), flags=re.S)
+            assert not re.search(r"\btenants?\b", words, re.I), path
+
+
+@pytest.mark.parametrize("path", ["", "accounts/user/", "accounts/user/add/", "chat/generation/", "accounts/plan/add/"])
+def test_every_page_has_its_landmarks_once(staff, path):
+    page = staff.get(f"/admin/{path}").content.decode()
+    assert [len(re.findall(f"<{tag}[ >]", page)) for tag in ("main", "aside", "header")] == [1, 1, 1]
+    assert (
+        page.index("<aside") < page.index('<nav id="nav-sidebar-inner"') < page.index("</aside") < page.index("<main")
+    )
 
 
 def test_what_people_wrote_is_not_in_the_lists(staff):
