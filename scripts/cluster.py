@@ -40,7 +40,8 @@ class Cluster:
         self.postgresql, self.redis = self._make_postgresql(), self._make_redis()
         self.webs = [self._make_web(f"web-{number}") for number in (1, 2)]
         self.workers = [self.make_worker(f"worker-{number + 1}") for number in range(workers)]
-        self.celery, self.beat = self._make_celery(), self._make_beat()
+        self.celery, self.periodic = self._make_celery("celery", 8), self._make_celery("periodic", 4)
+        self.beat = self._make_beat()
         self.proxy = [] if port is None else [self._make_nginx(port)]
 
     @property
@@ -60,14 +61,18 @@ class Cluster:
 
     def programs(self) -> list[Program]:
         """In the order of their start."""
-        return [self.postgresql, self.redis, *self.webs, *self.workers, self.celery, self.beat, *self.proxy]
+        return [self.postgresql, self.redis, *self.webs, *self.workers, *self.background, *self.proxy]
+
+    @property
+    def background(self) -> list[Program]:
+        return [self.celery, self.periodic, self.beat]
 
     def start(self) -> None:
         self._start_postgresql()
         self.redis.start()
         self._manage("migrate", "--verbosity", "0", "--no-input")
         self._manage("collectstatic", "--verbosity", "0", "--no-input")
-        for program in [*self.webs, *self.workers, self.celery, self.beat, *self.proxy]:
+        for program in [*self.webs, *self.workers, *self.background, *self.proxy]:
             program.start()
         for web in self.webs:
             wait_for_port(self._ports[web.name])
@@ -133,11 +138,11 @@ class Cluster:
             command += ["--model", "demo", "--demo", "--path", str(DEMO_MODEL), "--threads", "1"]
         return Program(name, [*command, *arguments], self.folder)
 
-    def _make_celery(self) -> Program:
+    def _make_celery(self, queue: str, threads: int) -> Program:
         command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--pool", "threads"]
-        command += ["--concurrency", "8", "--loglevel", "WARNING"]
+        command += ["--queues", queue, "--hostname", f"{queue}@%h", "--concurrency", threads, "--loglevel", "WARNING"]
         command += ["--without-gossip", "--without-mingle"]  # with them a lost connection to Redis ends it for good
-        return Program("celery", command, self.folder, self._environment)
+        return Program(queue, command, self.folder, self._environment)
 
     def _make_beat(self) -> Program:
         command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "beat", "--loglevel", "WARNING"]

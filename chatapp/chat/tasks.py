@@ -7,8 +7,10 @@ from uuid import UUID
 
 from celery import shared_task
 from django.conf import settings
+from kombu.exceptions import OperationalError as BrokerAway
 
 from accounts.scoping import all_tenants, tenant_scope
+from chatapp.common.periodic import one_at_a_time
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable, UnknownGeneration
 
@@ -24,16 +26,19 @@ LOOKS = (0.3, 0.3, 0.5, 0.5, 1, 1, 2, 2, 3, 5, 5, 10, 10, 10, 10)
 
 
 @shared_task(name="chat.sweep")
+@one_at_a_time
 def sweep() -> None:
     """Again soon, rather than with the next beat, while there is something that the transport has just forgotten."""
     with all_tenants():
         counts = sweep_generations()
         release_recorded()
     if counts.get("forgotten"):
-        sweep.apply_async(countdown=AGAIN_SECONDS, expires=AGAIN_SECONDS + 9)
+        with contextlib.suppress(BrokerAway):  # then with the next beat
+            sweep.apply_async(countdown=AGAIN_SECONDS, expires=AGAIN_SECONDS + 9)
 
 
 @shared_task(name="chat.purge")
+@one_at_a_time
 def purge() -> None:
     """Delete for good what people deleted long ago. Idempotent."""
     with all_tenants():

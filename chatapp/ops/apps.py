@@ -6,6 +6,9 @@ class OpsConfig(AppConfig):
     name = "chatapp.ops"
 
     def ready(self) -> None:
-        from .metrics import TransportCollector
+        from . import task_runs
+        from .metrics import TaskCollector, TransportCollector
 
         REGISTRY.register(TransportCollector())
+        REGISTRY.register(TaskCollector())
+        task_runs.connect()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from django.db import DatabaseError
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from chatapp.queue.model_status import read_stats
+
+from .models import TaskRun
 
 
 class TransportCollector(Collector):
@@ -25,3 +28,38 @@ class TransportCollector(Collector):
                 counters.add_metric([worker.worker, name], value)
         yield workers
         yield counters
+
+
+class TaskCollector(Collector):
+    """Runs of periodic tasks by what became of them, and when each last did what it is for."""
+
+    def describe(self) -> Iterator[Metric]:
+        """Asked when it is registered, and there may be no table yet."""
+        yield self._runs()
+        yield self._successes()
+
+    def collect(self) -> Iterator[Metric]:
+        runs, successes = self._runs(), self._successes()
+        last: dict[str, float] = {}
+        for row in self._rows():
+            runs.add_metric([row.task, row.outcome], row.count)
+            if row.outcome in TaskRun.GOOD:
+                last[row.task] = max(last.get(row.task, 0.0), row.last_at.timestamp())
+        for task, at in last.items():
+            successes.add_metric([task], at)
+        yield runs
+        yield successes
+
+    def _rows(self) -> list[TaskRun]:
+        try:
+            return list(TaskRun.objects.order_by("task", "outcome"))
+        except DatabaseError:  # the other figures are wanted all the more
+            return []
+
+    def _runs(self) -> CounterMetricFamily:
+        words = "Runs of a periodic task: done, late, failed, expired (dropped, being too late), skipped."
+        return CounterMetricFamily("chatapp_task_runs", words, labels=["task", "outcome"])
+
+    def _successes(self) -> GaugeMetricFamily:
+        words = "When a periodic task last did its work."
+        return GaugeMetricFamily("chatapp_task_last_success_timestamp_seconds", words, labels=["task"])

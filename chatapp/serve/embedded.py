@@ -40,7 +40,7 @@ from .servers import run_daphne, run_uvicorn
 
 logger = logging.getLogger(__name__)
 
-CELERY_THREADS = "8"  # a title waits in its thread for the model; the sweep must find another one
+CELERY_THREADS = "4"
 WATCH_SECONDS = 1.0
 HEARTBEAT_SECONDS = 30.0  # longer than a child needs to load torch on a busy machine, before its first word
 
@@ -100,7 +100,7 @@ class Embedded:
         for worker in workers:
             self._report(worker, "starting", "Starting")
         self._recover()
-        self._children = [Child("Background work", start_celery)]
+        self._children = [Child("Background work", start_celery), Child("Periodic work", start_periodic)]
         for number, worker in enumerate(workers):
             name = "The engine" if len(workers) == 1 else f"The engine of {worker}"
             start, ended = partial(self._start_engine, worker, number), partial(self._bury_engine, worker)
@@ -191,11 +191,22 @@ class Embedded:
 
 
 def start_celery() -> subprocess.Popen[bytes]:
-    """A worker with beat."""
+    """A worker for what people cause."""
+    return _start_worker("celery", CELERY_THREADS)
+
+
+def start_periodic() -> subprocess.Popen[bytes]:
+    """A worker with beat for what comes by itself, a thread for each task."""
+    schedule = str(settings.VAR_DIR / "celery" / "schedule")
+    threads = str(len(settings.CELERY_BEAT_SCHEDULE))
+    return _start_worker("periodic", threads, "--beat", "--schedule", schedule)
+
+
+def _start_worker(queue: str, threads: str, *options: str) -> subprocess.Popen[bytes]:
     for folder in ("queue", "control"):
         (settings.VAR_DIR / "celery" / folder).mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--beat", "--pool", "threads"]
-    command += ["--concurrency", CELERY_THREADS, "--schedule", str(settings.VAR_DIR / "celery" / "schedule")]
+    command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--pool", "threads", *options]
+    command += ["--queues", queue, "--hostname", f"{queue}@%h", "--concurrency", threads]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.LOG_LEVEL]
     # The queue is a folder of ours, so Celery's warning about root and messages from strangers says nothing here.
     quiet = "ignore::RuntimeWarning:celery.platforms,ignore:You're running the worker"

@@ -265,6 +265,8 @@ CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # nor when it refuses: a replica, no m
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 PURGE_SECONDS = 86_400.0
+# What comes by itself has a queue of its own, and a worker with a thread for each: nothing that people cause delays it.
+CELERY_TASK_ROUTES = {name: {"queue": "periodic"} for name in ("chat.sweep", "chat.purge", "feedback.roll_up")}
 CELERY_BEAT_SCHEDULE = {
     "sweep-generations": {"task": "chat.sweep", "schedule": 10.0, "options": {"expires": 9}},
     "roll-up-ratings": {"task": "feedback.roll_up", "schedule": 60.0, "options": {"expires": 55}},

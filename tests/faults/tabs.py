@@ -130,6 +130,11 @@ class Tab:
         assert connection.transport is not None
         connection.transport.pause_reading()
 
+    async def leave(self) -> None:
+        """The page is closed; its person stays logged in."""
+        assert self._socket is not None
+        await self._socket.close()
+
     async def close(self) -> None:
         await self._session.close()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+import urllib.request
 
 import pytest
 
 from tests.fake_upstream import Fault, words
-from tests.faults.conftest import LENGTH, holder, make_key, query, wait_until, wait_until_well
+from tests.faults.conftest import LENGTH, RATE, holder, make_key, query, wait_until, wait_until_well
 from tests.faults.tabs import Tab
 
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(300)]
@@ -118,7 +119,7 @@ async def test_every_process_is_replaced_in_turn_and_no_answer_is_lost(cluster, 
     """What a rolling deployment does, under people who ask one thing after another."""
     tabs, over = await people(5), asyncio.Event()
     talks = [asyncio.create_task(talk(tab, over)) for tab in tabs]
-    for program in (*cluster.webs, *cluster.workers, cluster.celery, cluster.beat):
+    for program in (*cluster.webs, *cluster.workers, *cluster.background):
         program.signal(signal.SIGTERM)
         await asyncio.to_thread(wait_until, lambda program=program: not program.running, 40, f"{program.name}'s end")
         assert program.status in (0, -signal.SIGTERM), program.log.read_text()
@@ -182,3 +183,35 @@ async def test_postgresql_is_restarted_at_once(cluster, people):
         await asyncio.sleep(0.05)
     cluster.postgresql.start()
     assert await asyncio.gather(*(tab.read() for tab in tabs)) == [words(LENGTH)] * 2
+
+
+async def test_what_people_cause_does_not_delay_the_sweep_and_what_is_dropped_is_counted(cluster, people):
+    """The worker of titles hangs with all its threads; then the sweep's own does."""
+    cluster.celery.signal(signal.SIGSTOP)
+    (tab,) = await people(1)
+    await tab.ask()
+    await tab.read(until=tab.has(10))
+    name = tab.names["generation"]
+    await tab.leave()
+    ended = "SELECT 1 FROM chat_generation WHERE id = %s AND finished_at IS NOT NULL"
+    seconds = LENGTH / RATE + 10 + 3
+    await asyncio.to_thread(wait_until, lambda: query(cluster, ended, name), seconds, "the abandoned answer's end")
+    cluster.celery.signal(signal.SIGCONT)
+    cluster.periodic.signal(signal.SIGSTOP)
+    before = runs(cluster, "expired")
+    await asyncio.sleep(35)
+    cluster.periodic.signal(signal.SIGCONT)
+    await asyncio.to_thread(wait_until, lambda: runs(cluster, "expired") > before, 20, "the count of what was dropped")
+    stored = query(cluster, "SELECT text, state FROM chat_message WHERE id = %s", tab.names["message"])
+    tab.text, tab.state = stored[0]
+    assert stored == [(words(LENGTH), "done")]
+
+
+def runs(cluster, outcome: str) -> float:
+    """Of the sweep, by the metrics."""
+    url = f"{cluster.url(cluster.webs[0])}/metrics"
+    request = urllib.request.Request(url, headers={"Authorization": "Bearer only-on-this-machine"})
+    wanted = f'chatapp_task_runs_total{{outcome="{outcome}",task="chat.sweep"}} '
+    with urllib.request.urlopen(request, timeout=10) as response:
+        found = [line for line in response.read().decode().splitlines() if line.startswith(wanted)]
+    return float(found[0].split()[-1]) if found else 0.0
