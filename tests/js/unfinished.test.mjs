@@ -22,6 +22,12 @@ const CASES = [
   ["a number alone is shown", "42", "42"],
   ["half a link shows its words", "see [the docs](https://exa", "see the docs"],
   ["inside an open fence nothing is touched", "```python\na ** b\n-", "```python\na ** b\n-"],
+  ["inside four backticks three open and close nothing", "````md\n```js\na ** b\n```\n*c", "````md\n```js\na ** b\n```\n*c"],
+  ["inside four backticks that hold half a pair", "````md\n```js\na ** b", "````md\n```js\na ** b"],
+  ["tildes are not closed by backticks", "~~~\n```\na **b", "~~~\n```\na **b"],
+  ["a fence with words after it closes none", "```\n``` x\na **b", "```\n``` x\na **b"],
+  ["inside a fence of an item nothing is touched", "10. x\n    ```py\n    a ** b", "10. x\n    ```py\n    a ** b"],
+  ["inside a fence of a quote nothing is touched", "> ```py\n> a **b", "> ```py\n> a **b"],
   ["after a closed fence marks are closed again", "```\nx\n```\n\n**a", "```\nx\n```\n\n**a**"],
   ["an open mark of an earlier paragraph is let be", "a ** b **c\n\nd", "a ** b **c\n\nd"],
 ];

@@ -3,6 +3,7 @@ import { copy, toast } from "models/dom";
 import { endingLine, tokens } from "models/phrases";
 
 const rendering = import("models/markdown"); // half of the page's script: asked for at once, and nothing else waits for it
+const REST = 8; // times as long as drawing took: so much is left to everything else before the next one
 
 /** One message. Its article carries the message itself, and `sourceText`, exactly what was written. */
 export default class extends Controller {
@@ -30,13 +31,25 @@ export default class extends Controller {
     return this.element.dataset.role === "assistant";
   }
 
-  /** Several changes within one animation frame are drawn once. */
+  /** Several changes within one animation frame are drawn once; what is slow to draw is drawn less often. */
   changed() {
-    this.frame ??= requestAnimationFrame(() => this.draw());
+    this.frame ??= requestAnimationFrame((now) => (this.message.live && now < this.rested ? this.#wait() : this.draw()));
+  }
+
+  #wait() {
+    this.frame = null;
+    this.timer = setTimeout(() => this.changed(), this.rested - performance.now());
   }
 
   draw() {
     this.frame = null;
+    clearTimeout(this.timer);
+    const began = performance.now();
+    this.#draw();
+    this.rested = performance.now() + REST * (performance.now() - began);
+  }
+
+  #draw() {
     this.#drawSwitcher();
     if (!this.assistant) return void (this.bodyTarget.textContent = this.message.text);
     if (!this.view) return; // it draws as soon as it can

@@ -1,7 +1,8 @@
 import DOMPurify from "vendor/dompurify";
 import MarkdownIt from "vendor/markdown-it";
 import { blocksOf, GrowingMarkdown } from "models/blocks";
-import { highlight } from "models/highlight";
+import { dialect } from "models/dialect";
+import { highlight, highlightLines } from "models/highlight";
 import { patch } from "models/patch";
 import { tidy } from "models/unfinished";
 
@@ -10,11 +11,11 @@ const SAFE = {
   RETURN_DOM_FRAGMENT: true,
   USE_PROFILES: { html: true },
   ALLOW_DATA_ATTR: false,
-  ADD_ATTR: ["target", "data-align"],
+  ADD_ATTR: ["target", "data-align", "dir"],
   FORBID_ATTR: ["style"],
   FORBID_TAGS: ["style", "form", "input", "button"],
 };
-const parser = new MarkdownIt({ html: false, linkify: true, breaks: true });
+const parser = new MarkdownIt({ html: false, linkify: true, breaks: true }).use(dialect);
 const { rules } = parser.renderer;
 
 // Style attributes are barred by the content security policy, so a column's alignment becomes a data attribute.
@@ -42,7 +43,11 @@ rules.image = (tokens, index) => {
 export class MarkdownView {
   #source = "";
   #growing = newGrowing();
-  #tail = [];
+  #pieces = []; // of the block that grows: not touched again before it has ended
+  #columns = null; // widths in px, where that is a table
+  #tail = []; // drawn again for each word
+  #provisional = false; // something is shown in pieces, or was
+  #whole = false; // all is shown as the whole source gives it, and would begin anew if it went on
 
   /** `codeBox` is the <template> put around every code block. */
   constructor(element, codeBox) {
@@ -57,39 +62,71 @@ export class MarkdownView {
 
   /** Show the whole source. It may still go on later, when an answer is continued. */
   finish(source) {
+    if (this.#whole && source === this.#source) return;
     const { references } = this.#show(source);
-    // A definition may stand below its use, which has been shown without it.
-    if (Object.keys(references).length) this.#showAll(source);
-    for (const node of this.#tail) this.#highlight(node);
+    // A definition may stand below its use, which has been shown without it; and a long block was shown in pieces.
+    if (this.#provisional || Object.keys(references).length) this.#showAll(source);
+    this.#colour(this.#tail, highlight);
   }
 
   #show(source, tidy) {
-    if (!source.startsWith(this.#source)) this.#reset();
+    if (this.#whole || !source.startsWith(this.#source)) this.#reset();
     this.#source = source;
-    const { settled, growing, env } = this.#growing.feed(source, tidy);
+    const { settled, piece, growing, env } = this.#growing.feed(source, tidy);
     if (settled.length) this.#settle(this.#render(settled, env));
-    this.#tail = patchAll(this.element, this.#tail, this.#render(growing, env));
+    if (piece.length) this.#setAside(this.#render(piece, env));
+    this.#draw(this.#render(growing, env));
     return env;
   }
 
   #reset() {
     this.#growing = newGrowing();
-    this.#tail = [];
+    this.#pieces = this.#tail = [];
+    this.#provisional = this.#whole = false;
     this.element.replaceChildren();
   }
 
-  #settle(nodes) {
-    const shown = patchAll(this.element, this.#tail, nodes);
+  #draw(nodes) {
+    this.#colour(nodes, highlightLines);
+    const news = nodes.map(asPiece);
+    if (this.#pieces.length) for (const node of news) this.#join(node);
+    this.#tail = patchAll((node) => this.#parentOf(node), this.#tail, news);
+  }
+
+  /** A piece goes on in the direction of the first one, and a table in its columns. */
+  #join(node) {
+    if (!node.matches(".goes-on, :has(> .goes-on)")) return;
+    node.dir = getComputedStyle(this.#pieces[0]).direction;
+    const cells = node.querySelector(":scope > table.goes-on tr")?.cells ?? [];
+    [...cells].forEach((cell, index) => (cell.style.inlineSize = `${this.#columns[index]}px`));
+  }
+
+  /** Code that goes on stays in its box. */
+  #parentOf(node) {
+    return node.matches(".code-piece") ? this.#pieces[0].querySelector("code") : this.element;
+  }
+
+  #setAside(nodes) {
+    this.#draw(nodes);
+    this.#pieces = [...this.#pieces, ...this.#tail];
     this.#tail = [];
-    for (const node of shown) this.#highlight(node);
+    this.#provisional = true;
+    if (this.#pieces.length === 1) this.#columns = widths(this.#pieces[0].querySelector(":scope > table"));
+  }
+
+  #settle(nodes) {
+    if (this.#pieces.length) for (const node of [...this.#pieces, ...this.#tail.splice(0)]) node.remove();
+    this.#colour(patchAll(() => this.element, this.#tail, nodes), highlight);
+    this.#pieces = this.#tail = [];
   }
 
   #showAll(source) {
     const env = {};
     const nodes = this.#render(blocksOf(parser.parse(source, env)), env);
     this.element.replaceChildren(...nodes);
-    this.#tail = this.#tail.length ? nodes.slice(-this.#tail.length) : [];
-    this.#highlight(this.element);
+    this.#colour(nodes, highlight);
+    this.#pieces = this.#tail = [];
+    this.#whole = true;
   }
 
   #render(blocks, env) {
@@ -103,13 +140,14 @@ export class MarkdownView {
     const box = this.codeBox.content.firstElementChild.cloneNode(true);
     const [, language = "text"] = pre.firstElementChild.className.match(/language-(\S+)/) ?? [];
     box.querySelector("[data-language]").textContent = language;
+    box.dir = "ltr";
     pre.replaceWith(box);
     pre.tabIndex = 0;
     box.append(pre);
   }
 
-  #highlight(root) {
-    for (const code of root.querySelectorAll('pre > code[class^="language-"]')) highlight(code);
+  #colour(nodes, colour) {
+    for (const node of nodes) for (const code of node.querySelectorAll('pre > code[class*="language-"]')) colour(code);
   }
 }
 
@@ -121,15 +159,32 @@ function boxTable(table) {
   const box = document.createElement("div");
   box.className = "table-box";
   box.tabIndex = 0;
+  box.dir = table.dir;
+  table.removeAttribute("dir");
   table.replaceWith(box);
   box.append(table);
 }
 
-/** Make `olds`, the last children of `parent`, equal to `news` with few changes; returns what is shown now. */
-function patchAll(parent, olds, news) {
+/** Code is drawn as one of the pieces in its box, so that others can follow. */
+function asPiece(node) {
+  const code = node.matches(".code") ? node.querySelector("code") : null;
+  if (!code) return node;
+  const piece = document.createElement("span");
+  piece.className = "code-piece";
+  piece.append(...code.childNodes);
+  code.append(piece);
+  return code.matches(".goes-on") ? piece : node;
+}
+
+function widths(table) {
+  return table && [...table.rows[0].cells].map((cell) => cell.getBoundingClientRect().width);
+}
+
+/** Make `olds` equal to `news` with few changes; what is new is put at the end of its parent. Returns what is shown now. */
+function patchAll(parentOf, olds, news) {
   const shown = news.map((node, index) => {
     if (index < olds.length) return patch(olds[index], node);
-    parent.append(node);
+    parentOf(node).append(node);
     return node;
   });
   for (const old of olds.slice(news.length)) old.remove();

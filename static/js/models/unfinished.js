@@ -1,4 +1,4 @@
-const FENCE = /^ {0,3}(`{3,}|~{3,})/gm;
+const FENCE = /^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(`{3,}(?=[^`]*$)|~{3,})(.*)$/gm;
 // A last line that is nothing but markup so far: "-" would turn the line above into a heading, "``" is half a fence.
 const BARE_MARK = /(^|\n)[ \t]*(?:[-+*=_#>~`|]+|\d{1,9}[.)])[ \t]*$/;
 const HALF_LINK = /!?\[([^\]\n]*)\]\([^)\n]*$/;
@@ -9,10 +9,20 @@ const MARK = /`+|\*{1,3}|~~/g;
  * and those that have nothing after them yet are left out. For showing only.
  */
 export function tidy(text) {
-  if ((text.match(FENCE) ?? []).length % 2 === 1) return text;
+  if (insideFence(text)) return text;
   const whole = text.replace(BARE_MARK, "$1").replace(HALF_LINK, "$1");
   const start = whole.lastIndexOf("\n\n") + 1;
   return whole.slice(0, start) + closeMarks(whole.slice(start));
+}
+
+/** A fence is closed by one of its own kind, at least as long, with nothing after it: four backticks may hold three. */
+function insideFence(text) {
+  let open = null;
+  for (const [, fence, info] of text.matchAll(FENCE)) {
+    if (open === null) open = fence;
+    else if (fence[0] === open[0] && fence.length >= open.length && !info.trim()) open = null;
+  }
+  return open !== null;
 }
 
 function closeMarks(paragraph) {
