@@ -51,11 +51,12 @@ def test_rate_undo_and_see_the_report_change_after_the_roll_up(page, product):
     expect(good).to_have_attribute("aria-pressed", "true")
     eventually(lambda: ratings(product, page), [(1, "")])
     good.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Remove rating").click()
     expect(good).to_have_attribute("aria-pressed", "false")
     eventually(lambda: ratings(product, page), [])
 
     answer.get_by_role("button", name="Bad response").click()
-    dialog = page.get_by_role("dialog")
     expect(dialog).to_be_visible()
     dialog.get_by_role("textbox").fill("Not what I asked.")
     page.keyboard.press("Escape")

@@ -78,3 +78,16 @@ for (const [theme, index] of [["light", 0], ["dark", 1]]) {
     }
   });
 }
+
+const OUTLINED = {
+  "overlay.css": [".chip"], "composer.css": [".suggestions"], "message.css": [".message-cancel"], "field.css": [".input"], "settings.css": [".settings-tabs"],
+};
+for (const [file, selectors] of Object.entries(OUTLINED)) {
+  const rules = fs.readFileSync(new URL(`../../static/css/components/${file}`, import.meta.url), "utf8");
+  for (const selector of selectors) {
+    test(`what can be pressed or filled has an outline that is visible: ${selector}`, () => {
+      const rule = rules.slice(rules.search(new RegExp(`^  \\${selector} \\{`, "m")));
+      assert.equal(rule.match(/border: 1px solid var\(--([\w-]+)\)/)[1], "line-strong");
+    });
+  }
+}

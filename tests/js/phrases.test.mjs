@@ -47,6 +47,12 @@ test("an answer that ended early says what happens next", () => {
   assert.equal(line("failed", false, { message: "Out of memory." }), "Out of memory. Regenerate writes a new one.");
 });
 
+test("what the model had no room for is said, and nothing where it read all", () => {
+  assert.deepEqual([phrases.droppedLine(0), phrases.droppedLine(undefined)], ["", ""]);
+  assert.match(phrases.droppedLine(1), /no longer read the earliest message\.$/);
+  assert.match(phrases.droppedLine(1224), /no longer read the earliest 1,224 messages\.$/);
+});
+
 test("a refusal counts down to the moment it may be repeated", () => {
   const refusal = { retry_after: 12, resets_at: null };
   assert.equal(phrases.retryLine(refusal, 0), "Try again in 12 s.");

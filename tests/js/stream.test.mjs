@@ -62,6 +62,16 @@ test("lengths are counted in code points", () => {
   assert.deepEqual([stream.state, stream.outputTokens], ["done", 2]);
 });
 
+test("what a reload brings is what the log had told: tokens written, messages left out", () => {
+  const stored = answer({ state: "done", text: "Hi", output_tokens: 12, dropped_messages: 224 });
+  assert.deepEqual([stored.outputTokens, stored.dropped], [12, 224]);
+  assert.deepEqual([answer().outputTokens, answer().dropped], [null, 0]);
+  const stream = answer();
+  stream.apply({ type: "state", generation: "g", state: "streaming", dropped_messages: 3 });
+  stream.apply({ type: "state", generation: "g", state: "streaming" });
+  assert.equal(stream.dropped, 3);
+});
+
 test("nothing follows the end", () => {
   const stream = answer();
   stream.apply(end(1, 0, { state: "stopped", can_continue: true }));

@@ -83,6 +83,8 @@ function say(setting, state, words) {
   const line = setting.querySelector(".saved");
   line.dataset.state = state;
   line.querySelector("[data-words]").textContent = words;
-  line.querySelector("button").hidden = state !== "failed";
+  const retry = line.querySelector("button");
+  if (document.activeElement === retry && state !== "failed") fieldOf(setting).focus();
+  retry.hidden = state !== "failed";
   fieldOf(setting).ariaInvalid = state === "failed";
 }

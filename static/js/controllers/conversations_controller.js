@@ -1,66 +1,86 @@
 import { Controller } from "vendor/stimulus";
-import { clone } from "models/dom";
+import { drawGroups, markCurrent, rowOf } from "models/chat_list";
+import { Chats } from "models/chats";
+import { toast } from "models/dom";
+import { Pages } from "models/pages";
 
-const UNTITLED = "New chat";
+const FIRST = 100; // as many as come with the page
 
-/** The list of conversations of this person, newest first, as it changes here and in other tabs. */
+/** The list of conversations of this person, last answered first, as it changes here, in other tabs and further down. */
 export default class extends Controller {
-  static targets = ["groups", "item"];
+  static targets = ["groups", "item", "more"];
 
-  ready({ detail: { page } }) {
+  ready({ detail: { page, api } }) {
+    this.api = api;
     this.shown = page.conversation?.id ?? null;
+    const rows = this.itemTargets.map(rowOf);
+    this.chats = new Chats(rows);
+    this.older = new Pages(api, rows.length < FIRST ? null : `conversations/?before=${encodeURIComponent(rows.at(-1).updated)}`);
+    this.observer = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.more(), { rootMargin: "200px" });
+    this.#draw();
+    this.observer.observe(this.moreTarget);
   }
 
-  /** A conversation was begun in this tab. */
+  disconnect() {
+    this.observer?.disconnect();
+  }
+
+  /** A conversation was begun in this tab, or came back. */
   add({ detail: { conversation, shown } }) {
-    if (!this.#find(conversation.id)) this.#today().prepend(this.#build(conversation));
-    if (shown) this.#mark(conversation.id);
+    if (conversation.updated) this.chats.add([conversation]);
+    else this.chats.touch(conversation);
+    if (shown) this.shown = conversation.id;
+    this.#draw();
+  }
+
+  /** The shown one is being answered. */
+  answering({ detail: { answering } }) {
+    if (!answering || !this.chats.get(this.shown) || this.chats.all[0].id === this.shown) return;
+    this.chats.touch({ id: this.shown });
+    this.#draw();
   }
 
   title({ detail: { id, title } }) {
-    const item = this.#find(id);
-    if (!item) return;
-    for (const part of item.querySelectorAll("a, [data-title]")) part.textContent = title || UNTITLED;
+    this.chats.rename(id, title);
+    this.#draw();
   }
 
   removed({ detail: { id } }) {
-    this.#find(id)?.remove();
+    this.chats.remove(id);
+    this.#draw();
     if (id === this.shown) this.dispatch("gone");
   }
 
   unmark() {
-    this.#mark(null);
+    this.shown = null;
+    this.#draw();
   }
 
-  #find(id) {
-    return this.itemTargets.find((item) => item.dataset.id === id);
+  /** The tab is looked at again, or heard nothing for a while. */
+  async refresh() {
+    if (!this.api || document.visibilityState === "hidden") return;
+    const found = await this.api.get("conversations/").catch(() => null);
+    if (found) this.chats.refresh(found.results, found.next === null);
+    this.#draw();
   }
 
-  #build({ id, title, url }) {
-    const item = clone("conversation-item");
-    item.dataset.id = id;
-    item.querySelector("a").href = url;
-    for (const part of item.querySelectorAll("a, [data-title]")) part.textContent = title || UNTITLED;
-    return item;
+  connection({ detail: { state } }) {
+    if (state === "up" && this.wasDown) this.refresh();
+    this.wasDown = state === "down";
   }
 
-  #mark(id) {
-    this.shown = id;
-    markCurrent(document.querySelector(".new-chat"), id === null);
-    for (const item of this.itemTargets) markCurrent(item.querySelector("a"), item.dataset.id === id);
+  async more() {
+    const rows = await this.older.more().catch((error) => void toast(error.message));
+    if (!rows?.length) return this.#draw();
+    this.chats.add(rows.filter(({ id }) => !this.chats.get(id)));
+    this.#draw();
+    this.observer.unobserve(this.moreTarget); // what has come may not fill the window
+    this.observer.observe(this.moreTarget);
   }
 
-  #today() {
-    const first = this.groupsTarget.querySelector('[data-label="Today"]');
-    if (first) return first.querySelector("ul");
-    const group = clone("conversation-group");
-    group.dataset.label = group.querySelector("h2").textContent = "Today";
-    this.groupsTarget.prepend(group);
-    return group.querySelector("ul");
+  #draw() {
+    drawGroups(this.groupsTarget, this.chats.groups, this.shown);
+    markCurrent(document.querySelector(".new-chat"), this.shown === null);
+    this.moreTarget.hidden = this.older.done;
   }
-}
-
-function markCurrent(link, current) {
-  if (current) link.setAttribute("aria-current", "page");
-  else link.removeAttribute("aria-current");
 }

@@ -1,7 +1,8 @@
 import { Controller } from "vendor/stimulus";
+import { rowOf } from "models/chat_list";
 import { toast } from "models/dom";
 
-/** Deleting conversations of the list, here or in another tab, each with its own undo. */
+/** Deleting conversations of the list, here or in another tab, each with its own undo. The focus stays among the rows. */
 export default class extends Controller {
   initialize() {
     this.mine = new Set(); // ids of those deleted here: this tab is told of them as well
@@ -12,56 +13,66 @@ export default class extends Controller {
   }
 
   async delete({ detail: { item } }) {
-    this.mine.add(item.dataset.id);
-    const back = takeOut(item);
-    if (!(await this.#try(this.api.delete(path(item)), back))) return;
-    this.#offerUndo(`Deleted “${titleOf(item)}”`, item, back);
-    this.dispatch("removed", { detail: { id: item.dataset.id } });
+    const row = described(item);
+    this.mine.add(row.id);
+    neighbour(item).focus();
+    item.hidden = true;
+    if (!(await this.#try(this.api.delete(path(row))))) return this.#keep(item);
+    this.#offerUndo(`Deleted “${row.title}”`, row);
+    this.dispatch("removed", { detail: { id: row.id } });
   }
 
   /** Deleted in another tab, perhaps by mistake. */
   lost({ detail: { id } }) {
     if (this.mine.has(id)) return;
     const item = [...this.element.querySelectorAll("li")].find(({ dataset }) => dataset.id === id);
-    if (item) this.#offerUndo(`“${titleOf(item)}” was deleted in another tab`, item, takeOut(item));
-    else toast("This chat was deleted in another tab");
+    if (!item) return toast("This chat was deleted in another tab");
+    const row = described(item);
+    if (item.contains(document.activeElement)) neighbour(item).focus();
+    this.#offerUndo(`“${row.title}” was deleted in another tab`, row);
   }
 
-  #offerUndo(words, item, back) {
-    toast(words, { label: "Undo", run: () => this.#restore(item, back) });
-  }
-
-  async #restore(item, back) {
-    if (!(await this.#try(this.api.post(`${path(item)}restore/`)))) return;
-    back();
+  #keep(item) {
     this.mine.delete(item.dataset.id);
-    if (item.querySelector("a").ariaCurrent) item.querySelector("a").click();
+    item.hidden = false;
   }
 
-  /** Await `request`; when it fails undo, say why, and return false. */
-  async #try(request, undo = () => {}) {
+  #offerUndo(words, row) {
+    toast(words, { label: "Undo", run: () => this.#restore(row) });
+  }
+
+  async #restore(row) {
+    const conversation = await this.#try(this.api.post(`${path(row)}restore/`));
+    if (!conversation) return;
+    this.mine.delete(row.id);
+    this.dispatch("restored", { detail: { conversation, shown: false } });
+    const link = this.element.querySelector(`[data-id="${row.id}"] a`);
+    if (row.shown) link.click();
+    else link.focus();
+  }
+
+  /** What `request` brings, or true; when it fails say why, and return false. */
+  async #try(request) {
     try {
-      await request;
-      return true;
+      return (await request) ?? true;
     } catch (error) {
-      undo();
       toast(error.message);
       return false;
     }
   }
 }
 
-/** Returns what puts it back. */
-function takeOut(item) {
-  const place = document.createComment("deleted");
-  item.replaceWith(place);
-  return () => place.replaceWith(item);
+function described(item) {
+  return { ...rowOf(item), shown: item.querySelector("a").ariaCurrent !== null };
 }
 
-function path({ dataset: { id } }) {
+/** What takes the focus when a row goes: the next row, else the one before it, else "New chat". */
+function neighbour(item) {
+  const links = [...item.closest("#conversations").querySelectorAll("li:not([hidden]) a"), ...document.querySelectorAll(".new-chat")];
+  const at = links.indexOf(item.querySelector("a"));
+  return links.length > 2 && at === links.length - 2 ? links[at - 1] : links[at + 1];
+}
+
+function path({ id }) {
   return `conversations/${id}/`;
-}
-
-function titleOf(item) {
-  return item.querySelector("a").textContent.trim();
 }

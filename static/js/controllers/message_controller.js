@@ -1,26 +1,28 @@
 import { Controller } from "vendor/stimulus";
 import { copy, toast } from "models/dom";
-import { endingLine, tokens } from "models/phrases";
+import { Pen } from "models/pen";
+import { droppedLine, endingLine, tokens } from "models/phrases";
 
 const rendering = import("models/markdown"); // half of the page's script: asked for at once, and nothing else waits for it
-const REST = 8; // times as long as drawing took: so much is left to everything else before the next one
 
 /** One message. Its article carries the message itself, and `sourceText`, exactly what was written. */
 export default class extends Controller {
-  static targets = ["body", "ending", "endingWords", "goOn", "copy", "good", "bad", "switcher", "previous", "next", "count", "made"];
+  static targets = ["body", "ending", "endingWords", "goOn", "copy", "good", "bad", "switcher", "previous", "next", "count", "made", "dropped"];
+
+  initialize() {
+    this.pen = new Pen(() => this.#draw());
+  }
 
   async connect() {
-    this.frame = null;
     const { MarkdownView } = await rendering;
     if (!this.element.isConnected) return;
     if (this.assistant) this.view ??= new MarkdownView(this.bodyTarget, document.getElementById("code-box"));
-    if (this.element.early) this.timer = setTimeout(() => this.draw());
-    else this.draw();
+    if (this.element.early) this.pen.later();
+    else this.pen.now();
   }
 
   disconnect() {
-    cancelAnimationFrame(this.frame);
-    clearTimeout(this.timer);
+    this.pen.stop();
   }
 
   get message() {
@@ -31,32 +33,8 @@ export default class extends Controller {
     return this.element.dataset.role === "assistant";
   }
 
-  /** Several changes within one animation frame are drawn once; what is slow to draw is drawn less often. */
   changed() {
-    this.frame ??= requestAnimationFrame((now) => (this.message.live && now < this.rested ? this.#wait() : this.draw()));
-  }
-
-  #wait() {
-    this.frame = null;
-    this.timer = setTimeout(() => this.changed(), this.rested - performance.now());
-  }
-
-  draw() {
-    this.frame = null;
-    clearTimeout(this.timer);
-    const began = performance.now();
-    this.#draw();
-    this.rested = performance.now() + REST * (performance.now() - began);
-  }
-
-  #draw() {
-    this.#drawSwitcher();
-    if (!this.assistant) return void (this.bodyTarget.textContent = this.message.text);
-    if (!this.view) return; // it draws as soon as it can
-    if (this.message.live) this.view.update(this.message.text);
-    else this.view.finish(this.message.text);
-    this.#drawState();
-    this.#drawRating();
+    this.pen.ask({ urgent: !this.message.live });
   }
 
   async copy() {
@@ -81,9 +59,21 @@ export default class extends Controller {
     this.dispatch("show", { detail: { id: siblings[siblings.indexOf(id) + step] } });
   }
 
+  #draw() {
+    this.#drawSwitcher();
+    if (!this.assistant) return void (this.bodyTarget.textContent = this.message.text);
+    if (!this.view) return; // it draws as soon as it can
+    if (this.message.live) this.view.update(this.message.text);
+    else this.view.finish(this.message.text);
+    this.#drawState();
+    this.#drawRating();
+  }
+
   #drawState() {
     const { message } = this;
     const ending = message.live ? "" : endingLine(message);
+    this.droppedTarget.hidden = !message.dropped;
+    this.droppedTarget.lastElementChild.textContent = droppedLine(message.dropped);
     this.endingTarget.hidden = !ending;
     this.endingWordsTarget.textContent = ending;
     this.goOnTarget.hidden = !message.canContinue;

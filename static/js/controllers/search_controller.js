@@ -1,44 +1,86 @@
 import { Controller } from "vendor/stimulus";
 import { clone } from "models/dom";
+import { Pages } from "models/pages";
 
 const PAUSE = 180; // ms without a key before the server is asked
+const STEPS = { ArrowDown: 1, ArrowUp: -1 };
 
 /** Finds conversations by title and text. An answer that comes after a newer question is dropped. */
 export default class extends Controller {
-  static values = { list: String, results: String };
+  static targets = ["input", "list", "results", "found", "more", "words"];
 
   ready({ detail: { api } }) {
     this.api = api;
+    this.observer = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.more());
+    this.observer.observe(this.moreTarget);
+  }
+
+  disconnect() {
+    this.observer?.disconnect();
   }
 
   type() {
     clearTimeout(this.timer);
-    const words = this.element.value.trim();
-    if (!words) return this.#show(null);
+    const words = this.inputTarget.value.trim();
+    this.pages = null;
+    if (!words) return this.#show(false);
     this.timer = setTimeout(() => this.#find(words), PAUSE);
   }
 
   clear() {
-    this.element.value = "";
-    this.#show(null);
-    this.element.blur();
+    this.inputTarget.value = "";
+    this.type();
+    this.inputTarget.blur();
   }
 
-  async #find(words) {
-    const found = await this.api.get(`conversations/?q=${encodeURIComponent(words)}`).catch((error) => ({ error }));
-    if (words !== this.element.value.trim()) return;
-    if (found.error) return this.#show([], found.error.message);
-    this.#show(found.results, found.results.length ? "" : `Nothing found for “${words}”.`);
+  /** From the words down through what they found, and back. */
+  walk(event) {
+    const stops = [this.inputTarget, ...this.foundTarget.querySelectorAll("a"), ...(this.moreTarget.hidden ? [] : [this.moreTarget])];
+    const at = stops.indexOf(event.target);
+    if (this.resultsTarget.hidden || at < 0) return;
+    if (event.key === "Escape") return this.#backToWords(event);
+    const next = stops[at + STEPS[event.key]];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
   }
 
-  /** `results` null: the whole list again. */
-  #show(results, words = "") {
-    const [list, box] = [this.listValue, this.resultsValue].map((selector) => document.querySelector(selector));
-    list.hidden = results !== null;
-    box.hidden = results === null;
-    box.querySelector("p").textContent = words;
-    box.querySelector("ul").replaceChildren(...(results ?? []).map(build));
+  async more() {
+    if (this.pages && (await this.#read(this.pages, "append"))) watchAgain(this.observer, this.moreTarget);
   }
+
+  #backToWords(event) {
+    event.stopPropagation();
+    this.inputTarget.focus();
+  }
+
+  #find(words) {
+    this.pages = new Pages(this.api, `conversations/?q=${encodeURIComponent(words)}`);
+    return this.#read(this.pages, "replaceChildren");
+  }
+
+  /** Show the next of `pages`, if they are still wanted by then. Returns whether there was something. */
+  async #read(pages, how) {
+    const { results = [], error } = await pages.more().then((results) => ({ results }), (error) => ({ error }));
+    if (pages !== this.pages) return false;
+    this.#show(true);
+    this.foundTarget[how](...results.map(build));
+    const nothing = pages.done && !this.foundTarget.childElementCount;
+    this.wordsTarget.textContent = error?.message ?? (nothing ? `Nothing found for “${this.inputTarget.value.trim()}”.` : "");
+    this.moreTarget.hidden = pages.done;
+    return results.length > 0;
+  }
+
+  #show(searching) {
+    this.listTarget.hidden = searching;
+    this.resultsTarget.hidden = !searching;
+  }
+}
+
+/** Tells once more whether the end is in view: what has come may not fill the window. */
+function watchAgain(observer, element) {
+  observer.unobserve(element);
+  observer.observe(element);
 }
 
 function build({ title, url }) {

@@ -75,7 +75,8 @@ export class MarkdownView {
     const { settled, piece, growing, env } = this.#growing.feed(source, tidy);
     if (settled.length) this.#settle(this.#render(settled, env));
     if (piece.length) this.#setAside(this.#render(piece, env));
-    this.#draw(this.#render(growing, env));
+    if (tidy || this.#pieces.length) this.#draw(this.#render(growing, env));
+    else this.#tail = patchAll(() => this.element, this.#tail, this.#render(growing, env));
     return env;
   }
 

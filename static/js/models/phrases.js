@@ -71,6 +71,13 @@ export function duration(seconds) {
   return seconds <= 90 * 60 ? `${Math.ceil(seconds / 60)} min` : `${Math.ceil(seconds / 3600)} h`;
 }
 
+/** How much of the chat's beginning the model had no room for; empty when it read all. */
+export function droppedLine(messages) {
+  if (!messages) return "";
+  const earliest = messages === 1 ? "the earliest message" : `the earliest ${count.format(messages)} messages`;
+  return `This chat is longer than the model can read at once: it no longer read ${earliest}.`;
+}
+
 /** What an answer that ended early says, and what happens next. Empty for one that is done. */
 export function endingLine({ state, canContinue, error, text }) {
   const again = text === "" ? "Ask again puts it in line once more." : "Continue goes on after its last word.";

@@ -18,7 +18,6 @@ export function codePoints(text) {
 export class MessageStream {
   constructor(message) {
     this.position = null;
-    this.outputTokens = null;
     this.update(message);
   }
 
@@ -32,9 +31,11 @@ export class MessageStream {
   }
 
   /** Take over what the server knows of the message. A new generation starts a new log: its text is appended. */
-  update({ id, role, state, text, parent, generation, model, siblings, rating, can_continue, error }) {
+  update({ id, role, state, text, parent, generation, model, siblings, rating, can_continue, error, output_tokens, dropped_messages }) {
     Object.assign(this, { id, role, state, text, parent, model, siblings, rating, error });
     this.canContinue = can_continue;
+    this.outputTokens = output_tokens ?? null;
+    this.dropped = dropped_messages ?? 0;
     if (this.generation !== generation) this.seq = 0;
     this.generation = generation;
   }
@@ -48,8 +49,9 @@ export class MessageStream {
     return this[`on_${frame.type}`](frame);
   }
 
-  on_state({ state, position, model }) {
+  on_state({ state, position, model, dropped_messages }) {
     if (!this.live) return "ignored";
+    this.dropped = dropped_messages ?? this.dropped;
     this.state = state;
     this.position = position ?? null;
     if (model) this.model = model;
