@@ -1,7 +1,7 @@
 """What one more word costs in a long block of Markdown, in a real browser.
 
-``python -m benchmarks.appends --json FILE``. An answer that is a single block (a paragraph, a table, a list, …) grows to
-``SIZE`` characters in the chat page, 25 at a time, as it does when it is streamed. Taken are the last 200:
+``python -m benchmarks.appends --json FILE``. An answer that is a single block (a paragraph, a table, a list, …) grows
+to ``SIZE`` characters in the chat page, 25 at a time, as it does when it is streamed. Taken are the last 200:
 parsing, drawing and the layout that follows, in ms.
 """
 
@@ -89,7 +89,11 @@ def main() -> None:
     parser.add_argument("--appends", type=int, default=APPENDS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    found: dict[str, Any] = {"machine": machine(), "characters": SIZE, "appends": measure(options.piece, options.appends)}
+    found: dict[str, Any] = {
+        "machine": machine(),
+        "characters": SIZE,
+        "appends": measure(options.piece, options.appends),
+    }
     for name, row in found["appends"].items():
         print(f"{name:>16}  median {row['median']:7.2f} ms  p95 {row['p95']:7.2f} ms  finish {row['finish']:7.1f} ms")
     if options.json:

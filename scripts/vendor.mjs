@@ -26,6 +26,9 @@ const BUNDLES = {
   dompurify: 'export { default } from "dompurify";',
 };
 
+// module that a bundle would bring -> one of ours in its place
+const OURS = { entities: "models/entities" };
+
 const LANGUAGES = `bash c cpp csharp css diff dockerfile go ini java javascript json kotlin lua makefile markdown
   nginx php powershell python r ruby rust scala scss shell sql swift typescript xml yaml`.split(/\s+/);
 
@@ -63,6 +66,7 @@ async function bundle() {
     const { metafile } = await build({
       stdin: { contents, resolveDir: work },
       outfile: path.join(vendor, `${name}.js`),
+      alias: OURS, external: Object.values(OURS),
       bundle: true, minify: true, format: "esm", target: "es2022", legalComments: "none", metafile: true,
     });
     for (const input of Object.keys(metafile.inputs)) {

@@ -40,8 +40,10 @@ def chats(page):
 
 
 def focused(page):
+    """The name of what has the focus."""
     return page.evaluate(
-        "() => document.activeElement.ariaLabel || document.activeElement.textContent.trim() || document.activeElement.tagName"
+        "() => { const { ariaLabel, textContent, tagName } = document.activeElement;"
+        " return ariaLabel || textContent.trim() || tagName; }"
     )
 
 
@@ -204,8 +206,10 @@ def test_long_blocks_grow_in_pieces_and_end_whole(page):
           };
           const repeat = (unit) => unit.repeat(9000 / unit.length);
           const texts = [
-            repeat("Some *words* and more. "), repeat("Some *words*\\n"), "- a\\n" + repeat("- b `c`\\n"), "> q\\n" + repeat("> r\\n"),
-            "| a | b |\\n|---|---|\\n" + repeat("| one | two |\\n"), "```\\n" + repeat("x = 1\\n") + "```\\n",
+            repeat("Some *words* and more. "), repeat("Some *words*\\n"),
+            "- a\\n" + repeat("- b `c`\\n"), "> q\\n" + repeat("> r\\n"),
+            "| a | b |\\n|---|---|\\n" + repeat("| one | two |\\n"),
+            "```\\n" + repeat("x = 1\\n") + "```\\n",
             "1. a\\n" + repeat("   - b\\n"), "- a\\n  ```\\n" + repeat("  x\\n"),
           ];
           return texts.map((text) => {
@@ -215,3 +219,16 @@ def test_long_blocks_grow_in_pieces_and_end_whole(page):
         }"""
     )
     assert found == [[True, True, False]] * 8
+
+
+def test_named_characters_are_read_as_the_browser_reads_them(page):
+    shown = page.evaluate(
+        """async () => {
+          const { MarkdownView } = await import("models/markdown");
+          const element = document.createElement("div");
+          const text = "&copy; &amp;lt; &nope; &notit; a&Tab;b &semi; &#35; `&copy;` [x](/a&auml;)";
+          new MarkdownView(element, document.getElementById("code-box")).finish(text);
+          return [element.textContent, element.querySelector("a").getAttribute("href")];
+        }"""
+    )
+    assert shown == ["\u00a9 &lt; &nope; &notit; a\tb ; # &copy; x", "/a%C3%A4"]

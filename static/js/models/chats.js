@@ -27,7 +27,12 @@ export class Chats {
 
   /** [{label, rows}]: under headings by day. */
   get groups() {
-    return Object.entries(Object.groupBy(this.all, ({ updated }) => dayLabel(updated, this.now()))).map(([label, rows]) => ({ label, rows }));
+    const groups = new Map();
+    for (const row of this.all) {
+      const label = dayLabel(row.updated, this.now());
+      groups.set(label, [...(groups.get(label) ?? []), row]);
+    }
+    return [...groups].map(([label, rows]) => ({ label, rows }));
   }
 
   add(rows) {

@@ -2,6 +2,7 @@ import DOMPurify from "vendor/dompurify";
 import MarkdownIt from "vendor/markdown-it";
 import { blocksOf, GrowingMarkdown } from "models/blocks";
 import { dialect } from "models/dialect";
+import "models/entities"; // which vendor/markdown-it imports: named here to be loaded with the rest
 import { highlight, highlightLines } from "models/highlight";
 import { patch } from "models/patch";
 import { tidy } from "models/unfinished";
