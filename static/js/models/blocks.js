@@ -52,12 +52,17 @@ export class GrowingMarkdown {
     const blocks = this.#parse(shown, env);
     const end = this.#endOf(blocks, shown);
     if (end !== null) return { settled: this.#settle(source, end), piece: [], growing: blocks.slice(-1), env };
-    const piece = blocks.length === 1 && rest.length > this.long ? this.#setAside(rest, tidy, env) : [];
+    const piece = blocks.length === 1 && this.#isLong(rest, blocks[0]) ? this.#setAside(rest, tidy, env) : [];
     return { settled: [], piece, growing: piece.length ? this.#parse(tidy(this.#rest(source)), env) : blocks, env };
   }
 
   get #inPieces() {
     return this.#cut.at > this.#from;
+  }
+
+  /** A table has several elements a line, so that fewer characters cost as much. */
+  #isLong({ length }, [{ type }]) {
+    return length > (type === "table_open" ? this.long / 2 : this.long);
   }
 
   #rest(source) {
