@@ -72,6 +72,58 @@ test("what a reload brings is what the log had told: tokens written, messages le
   assert.equal(stream.dropped, 3);
 });
 
+const thinking = (first, last, thought, text = "") => ({ ...tokens(first, last, text), thought });
+
+test("thoughts come before the text, and are no part of it nor of its length", () => {
+  const stream = answer();
+  stream.apply(thinking(1, 2, "Hm"));
+  assert.deepEqual([stream.thought, stream.text, stream.state, stream.thinks, stream.waits], ["Hm", "", "streaming", true, false]);
+  stream.apply(thinking(3, 3, ", well.\n\n", "Yes"));
+  assert.deepEqual([stream.thought, stream.text, stream.thinks], ["Hm, well.", "Yes", false]);
+  assert.equal(stream.apply(end(4, 3)), "applied");
+  assert.deepEqual([stream.thought, stream.text, stream.state], ["Hm, well.", "Yes", "done"]);
+});
+
+test("a thought that came before is not taken twice, and one that is missing is a gap", () => {
+  const stream = answer();
+  stream.apply(thinking(1, 1, "Hm"));
+  assert.equal(stream.apply(thinking(1, 1, "Hm")), "ignored");
+  assert.equal(stream.apply(thinking(3, 3, "?")), "gap");
+  assert.equal(stream.thought, "Hm");
+});
+
+test("an answer that only thought has failed, and no longer thinks", () => {
+  const stream = answer();
+  stream.apply(thinking(1, 1, "Hm"));
+  stream.apply(end(2, 0, { state: "failed", error: { code: "no_words", message: "Only thought." } }));
+  assert.deepEqual([stream.thinks, stream.thought, stream.canContinue, stream.error.code], [false, "Hm", false, "no_words"]);
+});
+
+test("an answer that waits to go on does not think yet, though it thought before", () => {
+  const stream = answer({ thought: "Hm" });
+  assert.deepEqual([stream.waits, stream.thinks], [true, false]);
+  stream.apply({ type: "state", generation: "g", state: "streaming" });
+  assert.deepEqual([stream.waits, stream.thinks], [true, false]);
+  stream.apply(thinking(1, 1, "Again"));
+  assert.deepEqual([stream.waits, stream.thinks, stream.thought], [false, true, "Hm\n\nAgain"]);
+});
+
+test("what goes on adds its tokens and its thoughts to those there are", () => {
+  const stream = answer({ state: "stopped", text: "One ", thought: "First.", output_tokens: 12 });
+  const stored = { id: "a", role: "assistant", parent: "q", siblings: ["a"], rating: null, error: null, model: null };
+  stream.update({ ...stored, state: "queued", text: "One ", thought: "First.", output_tokens: 12, generation: "h", can_continue: false });
+  stream.apply({ ...thinking(1, 1, "Second. ", "two"), generation: "h" });
+  stream.apply({ ...end(2, 7, { output_tokens: 5 }), generation: "h" });
+  assert.deepEqual([stream.text, stream.thought, stream.outputTokens], ["One two", "First.\n\nSecond.", 17]);
+});
+
+test("a resync replaces the thought, as it does the text", () => {
+  const stream = answer();
+  stream.apply(thinking(1, 1, "Hm"));
+  stream.apply({ type: "resync", generation: "g", seq: 1, state: "done", text: "Yes", thought: "Hm, well.", can_continue: false });
+  assert.deepEqual([stream.thought, stream.text], ["Hm, well.", "Yes"]);
+});
+
 test("nothing follows the end", () => {
   const stream = answer();
   stream.apply(end(1, 0, { state: "stopped", can_continue: true }));

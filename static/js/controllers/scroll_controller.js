@@ -39,6 +39,13 @@ export default class extends Controller {
     if (UPWARD.has(key) && this.scrollerTarget.scrollTop > 0) this.follower.yield();
   }
 
+  /** What the reader unfolds stays where it is, even at the end. */
+  unfold({ target }) {
+    if (!target.closest("summary")) return;
+    this.follower.yield();
+    requestAnimationFrame(() => setTimeout(() => this.scrolled()));
+  }
+
   toEnd() {
     this.follower.follow();
     this.#settle();

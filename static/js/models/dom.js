@@ -8,6 +8,13 @@ export function toast(message, action = null) {
   window.dispatchEvent(new CustomEvent("toast:show", { detail: { message, action } }));
 }
 
+/** Make `text` what is written in `element`, which holds nothing else. What only grew is added to, so that a selection in it stays. */
+export function write(element, text) {
+  const node = element.firstChild ?? element.appendChild(new Text());
+  if (text.startsWith(node.data)) node.appendData(text.slice(node.data.length));
+  else node.data = text;
+}
+
 /** As many lines high as its text. Where the browser does not do that by itself it is measured, which costs a layout. */
 export function fit(textarea) {
   if (CSS.supports("field-sizing", "content")) return;

@@ -78,12 +78,17 @@ export function droppedLine(messages) {
   return `This chat is longer than the model can read at once: it no longer read ${earliest}.`;
 }
 
+/** What the folded thoughts of a model are called. */
+export function thoughtLine({ thinks }) {
+  return thinks ? "Thinking…" : "Thoughts";
+}
+
 /** What an answer that ended early says, and what happens next. Empty for one that is done. */
-export function endingLine({ state, canContinue, error, text }) {
+export function endingLine({ state, canContinue, error, text, thought }) {
   const again = text === "" ? "Ask again puts it in line once more." : "Continue goes on after its last word.";
   const next = canContinue ? again : "Regenerate writes a new one.";
   return {
-    stopped: text === "" ? "You cancelled this before it began." : "You stopped this answer.",
+    stopped: text === "" && !thought ? "You cancelled this before it began." : "You stopped this answer.",
     interrupted: `The server restarted while this was being written. ${next}`,
     failed: `${error?.message ?? "The answer failed."} ${next}`,
   }[state] ?? (canContinue ? "This answer reached its longest length." : "");

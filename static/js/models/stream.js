@@ -27,12 +27,23 @@ export class MessageStream {
 
   /** Nothing has come of it yet: it is in line, or the model reads the question. */
   get waits() {
-    return this.state === "queued" || (this.live && this.text === "");
+    return this.state === "queued" || (this.live && this.text === "" && this.thinking === "");
   }
 
-  /** Take over what the server knows of the message. A new generation starts a new log: its text is appended. */
-  update({ id, role, state, text, parent, generation, model, siblings, rating, can_continue, error, output_tokens, dropped_messages }) {
+  /** Only thoughts come as yet. */
+  get thinks() {
+    return this.state === "streaming" && this.text === "" && this.thinking !== "";
+  }
+
+  /** What the model thought, in all its generations: no part of the text. Joined as the server does it. */
+  get thought() {
+    return [this.thoughtBefore, this.thinking.trim()].filter(Boolean).join("\n\n");
+  }
+
+  /** Take over what the server knows of the message. A new generation starts a new log: its text, thought and tokens are added. */
+  update({ id, role, state, text, thought, parent, generation, model, siblings, rating, can_continue, error, output_tokens, dropped_messages }) {
     Object.assign(this, { id, role, state, text, parent, model, siblings, rating, error });
+    this.#thoughtSoFar(thought);
     this.canContinue = can_continue;
     this.outputTokens = output_tokens ?? null;
     this.dropped = dropped_messages ?? 0;
@@ -58,11 +69,12 @@ export class MessageStream {
     return "applied";
   }
 
-  on_tokens({ first, last, text }) {
+  on_tokens({ first, last, text, thought = "" }) {
     if (last <= this.seq) return "ignored";
     if (first !== this.seq + 1) return "gap";
     this.seq = last;
     this.text += text;
+    this.thinking += thought;
     this.state = "streaming";
     this.position = null;
     return "applied";
@@ -71,13 +83,19 @@ export class MessageStream {
   on_end({ seq, state, error, length, output_tokens, can_continue }) {
     if (!this.live) return "ignored";
     if (seq > this.seq + 1 || length !== codePoints(this.text)) return "gap";
-    this.outputTokens = output_tokens;
+    this.outputTokens += output_tokens; // those of the generations before it are in there
     return this.#finish({ seq, state, error, can_continue });
   }
 
-  on_resync({ seq, state, text, error, can_continue }) {
+  on_resync({ seq, state, text, thought, error, can_continue }) {
     this.text = text;
+    this.#thoughtSoFar(thought);
     return this.#finish({ seq, state, error, can_continue });
+  }
+
+  #thoughtSoFar(thought) {
+    this.thoughtBefore = thought ?? "";
+    this.thinking = "";
   }
 
   #finish({ seq, state, error, can_continue }) {
