@@ -33,7 +33,12 @@ BRANCH = """
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def of(self, user: User) -> ConversationQuerySet:
         """A person's conversations that are not deleted, newest first."""
-        return self.filter(user=user, deleted_at=None).order_by("-updated_at")
+        return self.filter(user=user, deleted_at=None).order_by("-updated_at", "-id")
+
+    def after(self, at: datetime, pk: UUID | None) -> ConversationQuerySet:
+        """Those that follow one of that time and id in ``of``; without an id those older than the time."""
+        beside = Q(updated_at=at, pk__lt=pk) if pk else Q()
+        return self.filter(Q(updated_at__lt=at) | beside, updated_at__lte=at)
 
     def deleted_before(self, at: datetime) -> ConversationQuerySet:
         """Those that were deleted by then, those deleted first first."""

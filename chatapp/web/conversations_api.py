@@ -32,10 +32,11 @@ class ConversationChange(serializers.Serializer[Any]):
 
 
 class ConversationSearch(serializers.Serializer[Any]):
-    """Words to look for in titles and messages, and the time that all of a page's conversations are older than."""
+    """Words to look for in titles and messages, and the time and id of the conversation that a page begins after."""
 
     q = serializers.CharField(max_length=1000, required=False, allow_blank=True)
     before = serializers.DateTimeField(required=False)
+    before_id = serializers.UUIDField(required=False)
 
 
 class ConversationView(APIView):
@@ -63,7 +64,7 @@ class ConversationList(ConversationView):
         if words := asked.get("q"):
             rows = rows.matching(words)
         if before := asked.get("before"):
-            rows = rows.filter(updated_at__lt=before)
+            rows = rows.after(before, asked.get("before_id"))
         page = list(rows[: PAGE + 1])
         tenant = self.membership().tenant
         results = [conversation_json(row, tenant) for row in page[:PAGE]]
@@ -125,7 +126,7 @@ def _hint(conversation: Conversation, kind: str, **fields: str) -> None:
 
 def _next(request: Request, results: list[dict[str, Any]]) -> str:
     query = request.query_params.copy()
-    query["before"] = results[-1]["updated"]
+    query["before"], query["before_id"] = results[-1]["updated"], results[-1]["id"]
     return f"{request.path}?{query.urlencode()}"
 
 

@@ -66,6 +66,17 @@ def test_the_101st_chat_is_there_when_one_scrolls(page, product):
     assert titles == sorted(titles, reverse=True)
 
 
+def test_the_101st_chat_is_there_when_all_were_answered_at_the_same_moment(page, product):
+    tenant, user = owner(page, product)
+    for number in range(MANY):
+        at = "2025-03-01 10:00:00"
+        product.execute(CHAT, uuid.uuid4().hex, tenant, user, f"Kettle {number:03d}", at, at)
+    page.reload()
+    expect(chats(page)).to_have_count(100)
+    chats(page).last.scroll_into_view_if_needed()
+    expect(chats(page)).to_have_count(MANY)
+
+
 def test_search_goes_on_after_its_first_page_and_is_walked_with_arrow_keys(page, product):
     write_chats(page, product)
     page.reload()

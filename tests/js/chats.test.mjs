@@ -44,6 +44,14 @@ test("a refresh that has all takes away the rest, also when there is none", () =
   assert.deepEqual(ids(chats), []);
 });
 
+test("chats of the same moment stand as the server lists them, and those on its next page stay", () => {
+  const at = "2026-03-14T10:00:00.123456+00:00";
+  const chats = new Chats(["b", "d", "a", "c"].map((id) => chat(id, at)), () => NOW);
+  assert.deepEqual(ids(chats), ["d", "c", "b", "a"]);
+  chats.refresh([chat("d", at), chat("b", at)], false);
+  assert.deepEqual(ids(chats), ["d", "b", "a"]);
+});
+
 test("what is not listed is not renamed into being", () => {
   const chats = three();
   chats.rename("x", "y");

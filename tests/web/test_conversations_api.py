@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -44,6 +44,29 @@ def test_the_list_comes_in_pages_that_neither_repeat_nor_skip(member, client, ba
         seen += [row["id"] for row in page["results"]]
         url = page["next"]
     assert (len(seen), set(seen)) == (120, made)
+
+
+@pytest.mark.parametrize("query", [{}, {"q": "report"}])
+def test_pages_neither_repeat_nor_skip_what_was_answered_at_the_same_moment(member, client, base, query):
+    """As after an import, and at a page's end by chance: only the ids tell such conversations apart."""
+    at = timezone.now()
+    times = [at] * 60 + [at - timedelta(microseconds=1)] * 55 + [at.replace(microsecond=0) - timedelta(days=1)] * 3
+    made = {str(ConversationFactory(membership=member, updated_at=time, title="Report").pk) for time in times}
+    seen, page = [], client.get(base, query).json()
+    while page:
+        seen += page["results"]
+        page = page["next"] and client.get(page["next"]).json()
+    assert (len(seen), {row["id"] for row in seen}) == (118, made)
+    assert seen == sorted(seen, key=lambda row: (datetime.fromisoformat(row["updated"]), row["id"]), reverse=True)
+
+
+def test_a_time_alone_gives_what_is_older_and_an_id_that_is_none_is_refused(member, client, base):
+    at = timezone.now()
+    _, older = (ConversationFactory(membership=member, updated_at=time) for time in (at, at - timedelta(days=1)))
+    found = client.get(base, {"before": at.isoformat()}).json()["results"]
+    assert [row["id"] for row in found] == [str(older.pk)]
+    refused = client.get(base, {"before": at.isoformat(), "before_id": "first"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
 
 
 def test_search_finds_titles_and_messages_in_any_case(member, stranger, client, base):

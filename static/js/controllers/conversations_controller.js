@@ -15,7 +15,7 @@ export default class extends Controller {
     this.shown = page.conversation?.id ?? null;
     const rows = this.itemTargets.map(rowOf);
     this.chats = new Chats(rows);
-    this.older = new Pages(api, rows.length < FIRST ? null : `conversations/?before=${encodeURIComponent(rows.at(-1).updated)}`);
+    this.older = new Pages(api, rows.length < FIRST ? null : `conversations/?${new URLSearchParams(after(rows.at(-1)))}`);
     this.observer = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.more(), { rootMargin: "200px" });
     this.#draw();
     this.observer.observe(this.moreTarget);
@@ -83,4 +83,8 @@ export default class extends Controller {
     markCurrent(document.querySelector(".new-chat"), this.shown === null);
     this.moreTarget.hidden = this.older.done;
   }
+}
+
+function after({ updated, id }) {
+  return { before: updated, before_id: id };
 }

@@ -8,6 +8,11 @@ export function dayLabel(updated, now) {
   return new Date(updated).toLocaleDateString("en", { month: "long", year: "numeric", timeZone: "UTC" });
 }
 
+/** As the server lists them: what was answered at the same moment is told apart by its id. */
+function newestFirst(a, b) {
+  return Date.parse(b.updated) - Date.parse(a.updated) || b.updated.localeCompare(a.updated) || b.id.localeCompare(a.id);
+}
+
 /** A person's conversations as far as they are listed: {id, title, url, updated}, the last answered first. */
 export class Chats {
   #rows = new Map();
@@ -22,7 +27,7 @@ export class Chats {
   }
 
   get all() {
-    return [...this.#rows.values()].sort((a, b) => Date.parse(b.updated) - Date.parse(a.updated) || b.updated.localeCompare(a.updated));
+    return [...this.#rows.values()].sort(newestFirst);
   }
 
   /** [{label, rows}]: under headings by day. */
@@ -56,8 +61,8 @@ export class Chats {
   /** The newest as the server lists them now; `whole` when it has no others. What it no longer has among them is gone. */
   refresh(rows, whole) {
     const listed = new Set(rows.map(({ id }) => id));
-    const oldest = whole ? -Infinity : Math.min(...rows.map(({ updated }) => Date.parse(updated)));
-    for (const { id, updated } of this.all) if (!listed.has(id) && Date.parse(updated) >= oldest) this.remove(id);
+    const among = (row) => whole || newestFirst(row, rows.at(-1)) < 0;
+    for (const row of this.all) if (!listed.has(row.id) && among(row)) this.remove(row.id);
     this.add(rows);
   }
 }
