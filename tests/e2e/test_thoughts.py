@@ -48,6 +48,13 @@ def thought(page):
     return answers(page).last.locator("details")
 
 
+def rewrite(page, product, change, *values):
+    """Change the last answer in the database, and load the page again."""
+    answer = answers(page).last.get_attribute("data-message-id").replace("-", "")
+    product.execute(f"update chat_message set {change} where id = ?", *values, answer)
+    page.reload()
+
+
 def scrolled(page):
     return page.locator(".scroller").evaluate("scroller => scroller.scrollTop")
 
@@ -74,9 +81,7 @@ def test_stored_thoughts_are_shown_after_a_reload_and_an_answer_without_them_has
     ask(page, "hello")
     wait_for_end(page)
     expect(thought(page)).to_be_hidden()
-    answer = answers(page).last.get_attribute("data-message-id").replace("-", "")
-    product.execute("update chat_message set thought = ? where id = ?", THOUGHT, answer)
-    page.reload()
+    rewrite(page, product, "thought = ?", THOUGHT)
     expect(thought(page).locator("summary")).to_have_text("Thoughts")
     thought(page).locator("summary").click()
     expect(thought(page).locator("p")).to_have_text(THOUGHT)
@@ -86,10 +91,8 @@ def test_stored_thoughts_are_shown_after_a_reload_and_an_answer_without_them_has
 def test_an_answer_that_only_thought_says_so_and_does_not_offer_to_go_on(page, product):
     ask(page, "hello")
     wait_for_end(page)
-    answer = answers(page).last.get_attribute("data-message-id").replace("-", "")
-    only = "update chat_message set thought = ?, text = '', state = 'failed', error_code = 'no_words', error_message = ?"
-    product.execute(f"{only} where id = ?", THOUGHT, "The model only thought.", answer)
-    page.reload()
+    failed = "thought = ?, text = '', state = 'failed', error_code = 'no_words', error_message = ?"
+    rewrite(page, product, failed, THOUGHT, "The model only thought.")
     expect(answers(page).last).to_contain_text("The model only thought.")
     expect(answers(page).last.get_by_role("button", name="Ask again")).to_be_hidden()
     expect(answers(page).last.get_by_role("button", name="Regenerate")).to_be_visible()
@@ -99,10 +102,8 @@ def test_an_answer_that_only_thought_says_so_and_does_not_offer_to_go_on(page, p
 def test_unfolding_at_the_end_of_the_page_does_not_scroll_it(page, product):
     ask(page, "hello\n" * 30)
     wait_for_end(page)
-    answer = answers(page).last.get_attribute("data-message-id").replace("-", "")
-    product.execute("update chat_message set thought = ?, text = 'Hi.' where id = ?", "Hm.\n" * 100, answer)
     page.set_viewport_size({"width": 1280, "height": 500})
-    page.reload()
+    rewrite(page, product, "thought = ?, text = 'Hi.'", "Hm.\n" * 100)
     summary = thought(page).locator("summary")
     expect(summary).to_be_in_viewport()
     page.wait_for_timeout(300)
