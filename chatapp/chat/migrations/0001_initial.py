@@ -129,7 +129,7 @@ class Migration(migrations.Migration):
                 ('text', models.TextField()),
                 ('thought', models.TextField(blank=True)),
                 ('output_tokens', models.PositiveIntegerField()),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant')),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant', verbose_name='workspace')),
             ],
             options={
                 'abstract': False,
