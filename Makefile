@@ -31,6 +31,7 @@ bench: $(VENV)/.dev ## benchmarks; writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks.engine --model demo --concurrency 1,16 --output 64 --quality --json benchmarks/results/engine-demo.json
 	$(BIN)/python -m benchmarks.stack --json benchmarks/results/stack.json
 	$(BIN)/python -m benchmarks.page --json benchmarks/results/page.json
+	$(BIN)/python -m benchmarks.admin --json benchmarks/results/admin.json
 
 screenshots: $(VENV)/.dev browser ## docs/screenshots/ anew, from a real server
 	$(BIN)/python -m scripts.screenshots
