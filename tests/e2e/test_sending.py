@@ -388,6 +388,25 @@ def test_a_chat_that_was_deleted_in_another_tab_says_so_and_can_be_brought_back(
     expect(other.locator(".toast")).not_to_contain_text("another tab")
 
 
+def test_a_deletion_that_failed_leaves_the_chat_and_another_tabs_is_told(page, context, product):
+    address = new_chat(page, product, "hello")
+    fail = lambda route: route.abort() if route.request.method == "DELETE" else route.continue_()  # noqa: E731
+    page.route("**/api/**", fail)
+    item = page.locator(f'li:has(a[href="{address}"])')
+    item.hover()
+    item.get_by_role("button").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator(".toast")).to_contain_text("cannot be reached")
+    expect(item).to_be_visible()
+    expect(answers(page)).to_have_count(1)
+    other = context.new_page()
+    other.goto(address)
+    expect(answers(other)).to_have_count(1)
+    delete(other, address)
+    expect(page.locator(".toast", has_text="was deleted in another tab")).to_be_visible()
+    expect(item).to_have_count(0)
+
+
 def test_a_chat_that_was_deleted_while_this_page_was_away_says_so(page, product):
     address = new_chat(page, product, "hello")
     conversation = uuid.UUID(address.rstrip("/").split("/")[-1]).hex

@@ -40,6 +40,8 @@ test("an answer that ended early says what happens next", () => {
   const line = (state, canContinue, error = null, text = "Once") => phrases.endingLine({ state, canContinue, error, text });
   assert.equal(line("stopped", true, null, ""), "You cancelled this before it began.");
   assert.equal(phrases.endingLine({ state: "stopped", canContinue: true, error: null, text: "", thought: "Hm" }), "You stopped this answer.");
+  assert.equal(line("failed", false, { code: "no_words", message: "Nothing came. Regenerate it." }, ""), "Nothing came. Regenerate it.");
+  assert.equal(line("failed", false, { code: "server_error", message: "It broke." }, ""), "It broke. Regenerate writes a new one.");
   assert.match(line("interrupted", true, null, ""), /Ask again puts it in line once more\.$/);
   assert.equal(line("done", false), "");
   assert.equal(line("done", true), "This answer reached its longest length.");

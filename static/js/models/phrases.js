@@ -90,7 +90,7 @@ export function endingLine({ state, canContinue, error, text, thought }) {
   return {
     stopped: text === "" && !thought ? "You cancelled this before it began." : "You stopped this answer.",
     interrupted: `The server restarted while this was being written. ${next}`,
-    failed: `${error?.message ?? "The answer failed."} ${next}`,
+    failed: error?.code === "no_words" ? error.message : `${error?.message ?? "The answer failed."} ${next}`, // that one says it itself
   }[state] ?? (canContinue ? "This answer reached its longest length." : "");
 }
 
