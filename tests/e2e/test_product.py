@@ -96,7 +96,7 @@ def test_theme_and_instructions_are_saved_and_reach_the_prompt(page, product):
         "select prompt_version, prompt_tokens from chat_generation where tenant_id = ? and kind = 'answer'",
         tenant,
     )
-    assert made[0][0] == "2026-11-1"
+    assert made[0][0] == "2026-11-2"
     assert made[0][1] > 25
 
 
