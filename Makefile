@@ -25,6 +25,7 @@ check: $(VENV)/.dev ## lint, types, import directions, migrations, deployment se
 	scripts/check
 
 faults: $(VENV)/.dev servers ## kill, stop and hang real processes, and look whether anything is lost
+	@scripts/require-package nginx nginx
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/faults $(ARGS)
 
 bench: $(VENV)/.dev ## benchmarks; writes benchmarks/results/*.json

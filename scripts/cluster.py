@@ -42,7 +42,7 @@ class Cluster:
         self.workers = [self.make_worker(f"worker-{number + 1}") for number in range(workers)]
         self.celery, self.periodic = self._make_celery("celery", 8), self._make_celery("periodic", 4)
         self.beat = self._make_beat()
-        self.proxy = [] if port is None else [self._make_nginx(port)]
+        self.proxy = [] if port is None else [self.make_nginx(port)]
 
     @property
     def database_url(self) -> str:
@@ -72,6 +72,7 @@ class Cluster:
         self.redis.start()
         self._manage("migrate", "--verbosity", "0", "--no-input")
         self._manage("collectstatic", "--verbosity", "0", "--no-input")
+        self._manage("unavailable_page", str(self.folder / "unavailable.html"))
         for program in [*self.webs, *self.workers, *self.background, *self.proxy]:
             program.start()
         for web in self.webs:
@@ -149,10 +150,16 @@ class Cluster:
         command += ["--schedule", str(self.folder / "celery-schedule"), "--pidfile", ""]
         return Program("beat", command, self.folder, self._environment)
 
-    def _make_nginx(self, port: int) -> Program:
-        servers = "".join(f"        server 127.0.0.1:{self._ports[web.name]} max_fails=1;\n" for web in self.webs)
+    def make_nginx(self, port: int) -> Program:
+        servers = "".join(f"        server 127.0.0.1:{self._ports[web.name]} max_fails=0;\n" for web in self.webs)
+        user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not read the folder
         text = (ROOT / "scripts" / "nginx.conf").read_text()
-        for name, value in {"@FOLDER@": str(self.folder), "@PORT@": str(port), "@SERVERS@": servers}.items():
+        for name, value in {
+            "@FOLDER@": str(self.folder),
+            "@PORT@": str(port),
+            "@SERVERS@": servers,
+            "@USER@": user,
+        }.items():
             text = text.replace(name, value)
         config = self.folder / "nginx.conf"
         config.write_text(text)

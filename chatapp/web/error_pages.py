@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 
 from chatapp.common.errors import ChatappError, Unavailable
 from chatapp.common.json import error_response, json_response
-from chatapp.queue.outages import as_unavailable
+from chatapp.queue.outages import RETRY_SECONDS, as_unavailable
 
 PROGRAMS = ("/api/", "/v1/")
 
@@ -49,11 +49,15 @@ def unavailable(request: HttpRequest, error: Unavailable) -> HttpResponse:
     if request.path.startswith(PROGRAMS):
         response = json_response({"error": error.as_json()}, error.status)
     else:
-        response = HttpResponse(
-            render_to_string("503.html", {"error": error, "brand": settings.CHATAPP_BRAND}), status=error.status
-        )
+        page = unavailable_page(error.message, retry_after=error.retry_after or RETRY_SECONDS)
+        response = HttpResponse(page, status=error.status)
     response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def unavailable_page(message: str, *, retry_after: int) -> str:
+    error = {"message": message, "retry_after": retry_after}
+    return render_to_string("503.html", {"error": error, "brand": settings.CHATAPP_BRAND})
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -25,6 +25,7 @@ class Task:
 # In a world whose answers in line have been written, and not been read by anybody.
 TASKS = {
     "chat.sweep": Task((), ENDED),
+    "chat.purge": Task((), frozenset()),  # nothing was deleted
     "chat.title": Task(("{tenant}", "{question}"), frozenset({"Generation", "logs"})),
     "chat.collect_title": Task(("{tenant}", "{live_generation}"), ENDED),
     "chat.purge": Task((), frozenset()),  # of what was deleted a moment ago, nothing
