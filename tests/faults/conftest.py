@@ -105,6 +105,9 @@ def check_invariants(cluster: Cluster, tabs: list[Tab]) -> None:
     for tab in (tab for tab in tabs if tab.names):
         stored = query(cluster, "SELECT text, state FROM chat_message WHERE id = %s", tab.names["message"])
         assert stored == [(tab.text, tab.state)]
+    ledger = "SELECT tenant_id, day, sum(prompt_tokens + output_tokens) FROM accounts_ledgerentry GROUP BY 1, 2"
+    days = "SELECT tenant_id, day, used FROM accounts_usageday WHERE used <> 0"
+    assert sorted(query(cluster, ledger)) == sorted(query(cluster, days))
     for name, numbers in log_numbers(cluster).items():
         assert numbers == list(range(1, len(numbers) + 1)), name
 

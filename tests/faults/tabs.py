@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 RETRY_SECONDS = 0.2
+SUBSCRIBED = 2  # the ref
 SILENCE_SECONDS = 90.0  # longer than any fault of these tests may last
 
 
@@ -95,16 +96,32 @@ class Tab:
             message = await self._socket.receive(timeout=SILENCE_SECONDS)
         except aiohttp.ClientConnectionError:  # the answer to a ping found it cut
             return await self.come_back()
-        if message.type == aiohttp.WSMsgType.TEXT:
-            self._take(json.loads(message.data))
-        else:
-            await self.come_back()
+        if message.type != aiohttp.WSMsgType.TEXT:
+            return await self.come_back()
+        frame = json.loads(message.data)
+        if frame["type"] == "error" and frame["ref"] == SUBSCRIBED and frame["error"]["code"] == "unavailable":
+            await asyncio.sleep(frame["error"]["retry_after"] / 5)  # what is refused for now is asked again
+            return await self._subscribe()
+        return self._take(frame)
+
+    async def ask_until_accepted(self, text: str = "Go on.") -> None:
+        """Under one key, however often it is refused."""
+        await self.ask(text)
+        while self.error is not None:
+            await asyncio.sleep(min(2.0, self.error["retry_after"] or 1.0))
+            self.error = None
+            await self._send(self._asked)
+            while not self.names and self.error is None:
+                await self.step()
+
+    async def _subscribe(self) -> None:
+        await self._send({"type": "subscribe", "ref": SUBSCRIBED, **self.names, "after_seq": self.seq})
 
     async def come_back(self) -> None:
         self.reconnects += 1
         await self.connect()
         if self.names and self.state in ("queued", "streaming"):
-            await self._send({"type": "subscribe", "ref": 2, **self.names, "after_seq": self.seq})
+            await self._subscribe()
         elif self._asked and not self.names:
             await self._send(self._asked)
 
