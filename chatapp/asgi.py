@@ -19,7 +19,7 @@ pages = get_asgi_application()
 import chatapp.urls  # noqa: E402, F401 (now, and not with the first person's request)
 from chatapp.routing import websocket_urlpatterns  # noqa: E402 (models must be loaded first)
 from chatapp.v1.handler import ApiHandler  # noqa: E402 (models must be loaded first)
-from chatapp.web.sockets import keep_send  # noqa: E402 (models must be loaded first)
+from chatapp.web.socket_middleware import keep_send  # noqa: E402 (models must be loaded first)
 
 application = ProtocolTypeRouter(
     {

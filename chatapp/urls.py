@@ -4,7 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
-from chatapp.web import chat_views, error_pages
+from chatapp.web import chat_views, error_responses
 
 # The admin's own form knows nothing of allauth's limits on guessing.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -17,12 +17,12 @@ urlpatterns = [
     path("w/<slug:workspace>/reports/", include("feedback.urls")),
     path("api/v1/", include("chatapp.web.api_urls")),
     path("v1/", include("chatapp.v1.urls")),
-    path("admin/r/<path:rest>", error_pages.nothing),  # the admin's own way to any object asks for no right
+    path("admin/r/<path:rest>", error_responses.nothing),  # the admin's own way to any object asks for no right
     path("admin/", admin.site.urls),
     path("", include("chatapp.ops.urls")),
 ]
 
-handler400 = error_pages.bad_request
-handler403 = error_pages.forbidden
-handler404 = error_pages.not_found
-handler500 = error_pages.server_error
+handler400 = error_responses.bad_request
+handler403 = error_responses.forbidden
+handler404 = error_responses.not_found
+handler500 = error_responses.server_error

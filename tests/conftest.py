@@ -21,7 +21,7 @@ from inference.messages import WorkerReport
 from inference.transport import MemoryTransport
 from tests.doors.world import World, make_world
 from tests.factories import MembershipFactory
-from tests.hand import HandWorker
+from tests.hand_worker import HandWorker
 from tests.services import OWN_POSTGRESQL
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from django.db import transaction
 
 from chatapp.common.lines import one_line
-from chatapp.queue.hints import send_hint
+from chatapp.queue.page_hints import send_hint
 
 from . import prompts
 from .jobs import submit_on_commit, title_job

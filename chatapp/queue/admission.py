@@ -14,7 +14,7 @@ from inference.line.admission import Admission, Verdict, fits
 from inference.line.forecast import expected_output
 from inference.messages import Job, WorkerReport
 
-from .line import line_watch
+from .positions import line_watch
 
 BYTES_A_TOKEN = 16  # no text's tokens are longer on average: what is too long by this measure is so for sure
 RETRY_SECONDS = 15

@@ -135,7 +135,7 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 CSRF_COOKIE_HTTPONLY = True
-CSRF_FAILURE_VIEW = "chatapp.web.error_pages.csrf_failure"
+CSRF_FAILURE_VIEW = "chatapp.web.error_responses.csrf_failure"
 SESSION_ENGINE = "chatapp.web.sessions"
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"

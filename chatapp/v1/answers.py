@@ -9,9 +9,9 @@ from functools import partial
 import structlog
 from channels.db import database_sync_to_async
 
-from chatapp.chat.calls import settle_call
+from chatapp.chat.api_calls import settle_call
 from chatapp.common.errors import Unavailable
-from chatapp.queue.following import LogFollower
+from chatapp.queue.log_follower import LogFollower
 from chatapp.queue.transport import get_transport
 from inference.errors import InferenceError, TransportUnavailable, UnknownGeneration
 from inference.messages import Ended, Event, Job, Started

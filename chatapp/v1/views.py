@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from accounts.models import Tenant
 from accounts.quotas import request_window
 from accounts.scoping import tenant_scope
-from chatapp.chat.calls import start_call
+from chatapp.chat.api_calls import start_call
 from chatapp.common.errors import ChatappError, ModelNotFound, Unavailable
 from chatapp.common.json import json_response
 from chatapp.queue.outages import as_unavailable

@@ -34,7 +34,7 @@ from .acts import Unanswered, act, usage_json
 from .login_watch import LOGGED_OUT, NO_WORKSPACE, Login, login_watch
 from .model_watch import watch
 from .payloads import turn_json
-from .sockets import own_send
+from .socket_middleware import own_send
 from .streams import AnswerStream, Frame
 
 R = TypeVar("R")

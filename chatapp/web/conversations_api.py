@@ -17,7 +17,7 @@ from chatapp.chat.asking import stop_answer
 from chatapp.chat.models import Conversation, Message
 from chatapp.chat.permissions import get_conversation, get_message
 from chatapp.common.errors import BadRequest
-from chatapp.queue.hints import send_hint
+from chatapp.queue.page_hints import send_hint
 
 from .payloads import conversation_json, thread_json
 

@@ -19,8 +19,8 @@ from chatapp.chat.outcomes import Fold
 from chatapp.chat.permissions import get_answer
 from chatapp.common.errors import NotFound
 from chatapp.common.threads import in_thread
-from chatapp.queue.following import LogFollower
-from chatapp.queue.line import line_watch
+from chatapp.queue.log_follower import LogFollower
+from chatapp.queue.positions import line_watch
 from inference.errors import TransportUnavailable, UnknownGeneration
 from inference.messages import Ended, Event, Started, Text
 

@@ -28,7 +28,7 @@ from inference.errors import TransportUnavailable
 from inference.messages import Ended, Started, Text
 from inference.transport import LocalTransport, RedisTransport
 from tests.conftest import report_ready
-from tests.hand import HandWorker
+from tests.hand_worker import HandWorker
 from tests.redis_server import Memory
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -20,7 +20,7 @@ from chatapp.queue import transport as transport_module
 from chatapp.queue.transport import get_transport
 from inference.transport import MemoryTransport
 from tests.conftest import report_ready
-from tests.hand import HandWorker
+from tests.hand_worker import HandWorker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

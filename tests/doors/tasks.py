@@ -28,7 +28,6 @@ TASKS = {
     "chat.purge": Task((), frozenset()),  # nothing was deleted
     "chat.title": Task(("{tenant}", "{question}"), frozenset({"Generation", "logs"})),
     "chat.collect_title": Task(("{tenant}", "{live_generation}"), ENDED),
-    "chat.purge": Task((), frozenset()),  # of what was deleted a moment ago, nothing
     "feedback.roll_up": Task((), frozenset({"DailyRating", "RollUp"}), again=frozenset({"RollUp"})),
 }
 

@@ -10,12 +10,12 @@ import pytest
 
 from accounts.models import Plan, UsageDay
 from accounts.scoping import tenant_scope
+from chatapp.chat.api_calls import start_call
 from chatapp.chat.asking import send_message
-from chatapp.chat.calls import start_call
 from chatapp.chat.models import Generation, Message
 from chatapp.common.errors import MessageTooLong, NoWorker, Overloaded, QuotaExceeded
-from chatapp.queue import admission, line
-from chatapp.queue.line import LineWatch, read_places
+from chatapp.queue import admission, positions
+from chatapp.queue.positions import LineWatch, read_places
 from inference.errors import TransportUnavailable
 from inference.line.forecast import Forecast
 from inference.messages import ChatMessage, Job, Sampling, WorkerReport
@@ -170,7 +170,14 @@ def test_everyone_in_line_has_a_place_and_a_wait(member, stranger, transport, as
 
 
 def test_a_wait_is_told_in_steps_and_not_at_all_when_nobody_knows():
-    assert [line._rounded(seconds) for seconds in (None, 0.0, 4.2, 13.0, 100.0, 5000.0)] == [None, 1, 5, 15, 90, 3600]
+    assert [positions._rounded(seconds) for seconds in (None, 0.0, 4.2, 13.0, 100.0, 5000.0)] == [
+        None,
+        1,
+        5,
+        15,
+        90,
+        3600,
+    ]
 
 
 async def test_many_readers_look_at_the_line_once_a_second(transport, job_in_line, monkeypatch):
@@ -182,7 +189,7 @@ async def test_many_readers_look_at_the_line_once_a_second(transport, job_in_lin
         assert (await watch.place("g")).place == 1
     assert await watch.place("another") is None
     assert len(looks) == 1
-    monkeypatch.setattr(line, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(positions, "LOOK_SECONDS", 0.0)
     await watch.place("g")
     assert len(looks) == 2
 

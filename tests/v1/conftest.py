@@ -13,7 +13,7 @@ import uvicorn
 from chatapp.asgi import application
 from scripts.programs import free_port
 from tests.factories import ApiKeyFactory
-from tests.hand import HandWorker
+from tests.hand_worker import HandWorker
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:

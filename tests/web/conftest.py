@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.test import Client
 
 from accounts.models import Membership
-from tests.hand import HandWorker
+from tests.hand_worker import HandWorker
 from tests.web.tabs import Tab
 
 

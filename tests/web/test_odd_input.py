@@ -7,7 +7,7 @@ from channels.testing import WebsocketCommunicator
 from django.test import Client, RequestFactory
 
 from chatapp.asgi import application
-from chatapp.web import error_pages
+from chatapp.web import error_responses
 from tests.factories import ConversationFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("transport")]
@@ -99,7 +99,7 @@ def test_the_page_for_what_broke_asks_nothing_of_the_database(member, client, dj
     request = RequestFactory().get("/")
     request.user, request.membership = member.user, member
     with django_assert_num_queries(0):
-        response = error_pages.server_error(request)
+        response = error_responses.server_error(request)
     assert (response.status_code, "Something broke on our side" in response.content.decode()) == (500, True)
     monkeypatch.setattr("django.contrib.sessions.backends.db.SessionStore.load", broken)  # at the process's edge
     client.raise_request_exception = False

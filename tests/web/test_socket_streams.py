@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 
 from accounts.scoping import all_tenants
 from chatapp.chat.models import Message
-from chatapp.queue import line
+from chatapp.queue import positions
 from chatapp.web import streams
 from chatapp.web.payloads import thread_json
 from tests.web.tabs import stored, text_of
@@ -60,7 +60,7 @@ async def test_the_end_follows_the_last_tokens_without_a_gap(tab, work, pieces):
 
 async def test_a_waiting_person_sees_the_place_in_line(tab, work, monkeypatch):
     monkeypatch.setattr(streams, "POSITION_SECONDS", 0.05)
-    monkeypatch.setattr(line, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(positions, "LOOK_SECONDS", 0.05)
     await tab.ask("First")
     second = await tab.ask("Second")
 

@@ -16,12 +16,12 @@ from ...messages import Claim, Ended, EndReason, Started
 from ..text import find_lone_end
 from ..truncation import BYTES_A_TOKEN
 from ..turns import FORMS
-from .asking import PLAIN, build_body, choose_seed, estimate_prompt, fit_answer, fit_turns, tighten
 from .outbox import Outbox
-from .pieces import Piece, Usage, cut_choices
 from .request import Limits, Request, Totals
+from .request_body import PLAIN, build_body, choose_seed, estimate_prompt, fit_answer, fit_turns, tighten
 from .responses import check_status, read_response
 from .server import Pool, Server
+from .stream_chunks import Piece, Usage, cut_choices
 from .sweep import Sweep
 from .words import Words
 

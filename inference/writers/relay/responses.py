@@ -10,9 +10,9 @@ import orjson
 
 from ...errors import UpstreamUnavailable
 from .bodies import read_bounded
-from .pieces import BUSY, Piece, read_error, read_piece, read_pieces
 from .server import Server
 from .sse import LONGEST_EVENT, EventParser
+from .stream_chunks import BUSY, Piece, read_error, read_piece, read_pieces
 from .sweep import Sweep
 
 MOST_PAUSE = 30.0  # seconds a server that says it is busy is left alone

@@ -16,9 +16,9 @@ import orjson
 from ...errors import UpstreamError
 from ...messages import Sampling
 from ..text import Family
-from .asking import BY_OWNER, Continuation, unheard
 from .bodies import read_bounded
 from .breaker import Breaker
+from .request_body import BY_OWNER, Continuation, unheard
 from .templates import ask_opened
 
 logger = logging.getLogger(__name__)

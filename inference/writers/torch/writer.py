@@ -18,7 +18,7 @@ from ...messages import Choice, Claim, Ended, EndReason, Job, Sampling, Started
 from ..base import Written, seed_of
 from ..text import Family, Splitter, opened_by
 from .logprobs import Speller
-from .prompt import fit_prompt, shared_tokens
+from .prompt_tokens import fit_prompt, shared_tokens
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from inference.messages import ChatMessage
-from inference.writers.torch.prompt import fit_prompt, shared_tokens
+from inference.writers.torch.prompt_tokens import fit_prompt, shared_tokens
 from tests.inference.logs import ended
 from tests.inference.worker.jobs import job
 

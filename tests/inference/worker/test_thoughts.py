@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from inference.messages import ChatMessage, Claim, Text
 from inference.writers.text import MARKS
 from inference.writers.torch import TorchWriter
-from inference.writers.torch.prompt import fit_prompt
+from inference.writers.torch.prompt_tokens import fit_prompt
 from tests.inference.conftest import TEMPLATE
 from tests.inference.logs import ended, text_of
 from tests.inference.worker.jobs import SAMPLING, job

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from chatapp.web.error_pages import unavailable_page
+from chatapp.web.error_responses import unavailable_page
 
 
 class Command(BaseCommand):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import UpstreamError
-from inference.writers.relay.pieces import Piece, Usage, read_pieces
 from inference.writers.relay.sse import EventParser
+from inference.writers.relay.stream_chunks import Piece, Usage, read_pieces
 
 LINE_ENDS = (b"\n", b"\r", b"\r\n")
 DATA = st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs"]), max_size=30)

@@ -12,8 +12,7 @@ from django.utils import timezone
 
 from accounts.models import LedgerEntry, UsageDay
 from accounts.scoping import all_tenants, tenant_scope
-from chatapp.chat import calls
-from chatapp.chat.calls import settle_call, start_call
+from chatapp.chat.api_calls import settle_call, start_call
 from chatapp.chat.models import Generation
 from chatapp.chat.sweeping import sweep_generations
 from chatapp.common.errors import TooManyAnswers, Unavailable
@@ -90,7 +89,7 @@ def test_a_queue_that_does_not_take_the_job_leaves_nothing_reserved(key, transpo
 
 def test_an_outage_between_two_answers_stops_the_one_that_was_taken(key, transport, monkeypatch):
     """Nobody reads it, and its caller was told that nothing was charged."""
-    monkeypatch.setattr(calls, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(api_calls, "RETRY_SECONDS", 0.01)
     taken, submit, cancel, refusals = [], transport.submit, transport.cancel, iter([True, True])
     stopped = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What the import linter cannot see: ``python -m scripts.house`` complains of imports that are hidden, and of circles.
+"""What the import linter cannot see: ``python -m scripts.import_rules`` complains of hidden imports and of circles.
 
 Hidden is a model found by its name in a string, through another model's ``_meta`` or through a relation that a package
 above has given it, and one of our nouns called ``Any``. Foreign keys and migrations may name models by strings.
