@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import LedgerEntry, UsageDay
 from accounts.scoping import all_tenants, tenant_scope
+from chatapp.chat import api_calls
 from chatapp.chat.api_calls import settle_call, start_call
 from chatapp.chat.models import Generation
 from chatapp.chat.sweeping import sweep_generations
