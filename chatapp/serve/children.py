@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 
+CELERY_THREADS = "4"
 STOP_SECONDS = 2.5  # for Celery to finish; the whole stop is promised within five
 
 
@@ -34,6 +35,29 @@ def start_child(command: list[str], environment: dict[str, str]) -> subprocess.P
         start_new_session=True,
         preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it only calls prctl
     )
+
+
+def start_celery() -> subprocess.Popen[bytes]:
+    """A worker for what people cause."""
+    return _start_worker("celery", CELERY_THREADS)
+
+
+def start_periodic() -> subprocess.Popen[bytes]:
+    """A worker with beat for what comes by itself, a thread for each task."""
+    schedule = str(settings.VAR_DIR / "celery" / "schedule")
+    threads = str(len(settings.CELERY_BEAT_SCHEDULE))
+    return _start_worker("periodic", threads, "--beat", "--schedule", schedule)
+
+
+def _start_worker(queue: str, threads: str, *options: str) -> subprocess.Popen[bytes]:
+    for folder in ("queue", "control"):
+        (settings.VAR_DIR / "celery" / folder).mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--pool", "threads", *options]
+    command += ["--queues", queue, "--hostname", f"{queue}@%h", "--concurrency", threads]
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.LOG_LEVEL]
+    # The queue is a folder of ours, so Celery's warning about root and messages from strangers says nothing here.
+    quiet = "ignore::RuntimeWarning:celery.platforms,ignore:You're running the worker"
+    return start_child(command, os.environ | {"PYTHONWARNINGS": quiet})
 
 
 def stop_children(processes: list[subprocess.Popen[bytes]]) -> None:

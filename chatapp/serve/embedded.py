@@ -40,7 +40,6 @@ from .servers import run_daphne, run_uvicorn
 
 logger = logging.getLogger(__name__)
 
-CELERY_THREADS = "4"
 WATCH_SECONDS = 1.0
 HEARTBEAT_SECONDS = 30.0  # longer than a child needs to load torch on a busy machine, before its first word
 
@@ -188,26 +187,3 @@ class Embedded:
     def _url(self) -> str:
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)  # noqa: S104
         return f"http://{shown}:{self._port}"
-
-
-def start_celery() -> subprocess.Popen[bytes]:
-    """A worker for what people cause."""
-    return _start_worker("celery", CELERY_THREADS)
-
-
-def start_periodic() -> subprocess.Popen[bytes]:
-    """A worker with beat for what comes by itself, a thread for each task."""
-    schedule = str(settings.VAR_DIR / "celery" / "schedule")
-    threads = str(len(settings.CELERY_BEAT_SCHEDULE))
-    return _start_worker("periodic", threads, "--beat", "--schedule", schedule)
-
-
-def _start_worker(queue: str, threads: str, *options: str) -> subprocess.Popen[bytes]:
-    for folder in ("queue", "control"):
-        (settings.VAR_DIR / "celery" / folder).mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatapp", "worker", "--pool", "threads", *options]
-    command += ["--queues", queue, "--hostname", f"{queue}@%h", "--concurrency", threads]
-    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.LOG_LEVEL]
-    # The queue is a folder of ours, so Celery's warning about root and messages from strangers says nothing here.
-    quiet = "ignore::RuntimeWarning:celery.platforms,ignore:You're running the worker"
-    return start_child(command, os.environ | {"PYTHONWARNINGS": quiet})

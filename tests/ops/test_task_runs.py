@@ -17,7 +17,7 @@ from chatapp.chat import tasks
 from chatapp.common.periodic import one_at_a_time
 from chatapp.ops import task_runs
 from chatapp.ops.models import TaskRun
-from chatapp.serve.embedded import start_celery, start_periodic
+from chatapp.serve.children import start_celery, start_periodic
 from feedback.tasks import roll_up
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -128,7 +128,7 @@ def test_a_run_that_takes_long_leaves_the_next_one_out():
 def test_what_comes_by_itself_has_a_queue_and_a_worker_of_its_own(monkeypatch, settings, tmp_path):
     started = []
     settings.VAR_DIR = tmp_path
-    monkeypatch.setattr("chatapp.serve.embedded.start_child", lambda command, environment: started.append(command))
+    monkeypatch.setattr("chatapp.serve.children.start_child", lambda command, environment: started.append(command))
     start_celery()
     start_periodic()
     people, periodic = started
