@@ -34,7 +34,7 @@ from inference.messages import WorkerReport
 from inference.transport import MemoryTransport, serve_local
 from inference.transport.journal import Journal
 
-from .children import Child, end_group, start_child, stop_children
+from .children import Child, end_group, start_celery, start_child, start_periodic, stop_children
 from .engine_options import EngineOptions
 from .servers import run_daphne, run_uvicorn
 
