@@ -22,8 +22,7 @@ from chatapp.common.errors import (
     NothingToContinue,
     Unavailable,
 )
-from chatapp.common.lines import one_line
-from chatapp.common.text import storable
+from chatapp.common.text import one_line, storable
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable
 

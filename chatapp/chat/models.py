@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import Tenant, User
 from accounts.scoping import TenantManager, TenantModel
 from chatapp.common.ids import uuid7
-from chatapp.common.lines import one_line
+from chatapp.common.text import one_line
 
 from .prompts import Turn
 

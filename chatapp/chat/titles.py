@@ -7,7 +7,7 @@ from functools import partial
 
 from django.db import transaction
 
-from chatapp.common.lines import one_line
+from chatapp.common.text import one_line
 from chatapp.queue.page_hints import send_hint
 
 from . import prompts

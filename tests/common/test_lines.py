@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.common.lines import one_line
+from chatapp.common.text import one_line
 
 
 @pytest.mark.parametrize(
