@@ -41,14 +41,29 @@ class Tab:
         async with self._session.get(self._urls[0] + path, **options) as response:
             return response.status, await response.text()
 
-    async def sign_up(self) -> Tab:
-        url = self._urls[0]
-        page = await (await self._session.get(f"{url}/accounts/signup/")).text()
+    async def log_out(self, url: str) -> None:
+        """At the address ``url``."""
+        await self._post(f"{url}/accounts/logout/", {})
+
+    async def read_until_closed(self) -> int:
+        """The code that the socket is closed with."""
+        assert self._socket is not None
+        while (message := await self._socket.receive(timeout=SILENCE_SECONDS)).type == aiohttp.WSMsgType.TEXT:
+            self._take(json.loads(message.data))
+        return self._socket.close_code or 0
+
+    async def _post(self, address: str, form: dict[str, str]) -> None:
+        """The form of a page, as it stands there."""
+        page = await (await self._session.get(address)).text()
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token, page[:500]
+        form = {**form, "csrfmiddlewaretoken": token[1]}
+        await self._session.post(address, data=form, headers={"Referer": address})
+
+    async def sign_up(self) -> Tab:
+        url = self._urls[0]
         form = {"email": f"{uuid.uuid4().hex}@example.com", "password1": "a quiet green kettle"}
-        form["csrfmiddlewaretoken"] = token[1]
-        await self._session.post(f"{url}/accounts/signup/", data=form, headers={"Referer": url})
+        await self._post(f"{url}/accounts/signup/", form)
         home = await self._session.get(f"{url}/", allow_redirects=False)
         self._slug = home.headers["Location"].split("/")[2]
         await self.connect()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 
 import pytest
 
 from tests.fake_upstream import words
-from tests.faults.conftest import LENGTH, holder, wait_until
+from tests.faults.conftest import LENGTH, holder, query, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -56,3 +57,17 @@ async def test_a_worker_is_told_to_end_and_ends_what_it_writes(cluster, people):
         worker.start()
     assert [await tab.read() for tab in tabs] == [words(LENGTH)] * 6
     assert [tab.state for tab in tabs] == ["done"] * 6
+
+
+async def test_a_socket_ends_with_its_login_though_another_process_was_told(cluster, people):
+    (tab,) = await people(1)
+    await tab.ask()
+    await tab.read(until=tab.has(5))
+    began = time.monotonic()
+    await tab.log_out(cluster.url(cluster.webs[1]))
+    assert await tab.read_until_closed() == 4401
+    assert time.monotonic() - began < 5 + 1
+    stored = "SELECT text, state FROM chat_message WHERE id = %s AND state = 'done'"
+    await asyncio.to_thread(wait_until, lambda: query(cluster, stored, tab.names["message"]), 20, "the answer's end")
+    ((tab.text, tab.state),) = query(cluster, stored, tab.names["message"])
+    assert tab.text == words(LENGTH)
