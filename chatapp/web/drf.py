@@ -1,4 +1,4 @@
-"""REST framework's edge: one JSON shape for every error."""
+"""REST framework's edge: what comes in, and one JSON shape for every error."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
-from rest_framework import exceptions
+from rest_framework import exceptions, parsers
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from chatapp.common.errors import BadRequest, ChatappError, Forbidden, MethodNotAllowed, NotFound, RateLimited
 from chatapp.queue.outages import as_unavailable
+
+
+class JSONParser(parsers.JSONParser):
+    """Refuses what is nested too deeply, as it does what is no JSON."""
+
+    def parse(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().parse(*args, **options)
+        except RecursionError:
+            raise exceptions.ParseError("The JSON is nested too deeply.") from None
 
 
 class Unauthenticated(ChatappError):

@@ -105,3 +105,9 @@ def test_the_page_for_what_broke_asks_nothing_of_the_database(member, client, dj
     client.raise_request_exception = False
     lost = client.get("/")
     assert (lost.status_code, "Something broke on our side" in lost.content.decode()) == (500, True)
+
+
+@pytest.mark.parametrize("body", ["[" * 50_000, '{"theme":' * 50_000, '{"theme": ' + "[" * 50_000 + "]" * 50_000 + "}"])
+def test_json_that_is_nested_too_deeply_is_refused(client, body):
+    response = client.patch("/api/v1/me/preferences/", body, content_type="application/json")
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "bad_request")
