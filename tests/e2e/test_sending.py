@@ -135,6 +135,20 @@ def test_the_same_person_goes_on_after_logging_in_again_in_another_tab(at_worksp
     expect(page.get_by_text("Thanks, noted")).to_be_visible()
 
 
+def test_what_stands_in_a_tab_outlives_a_logout_in_another_one(at_workspace, context, colleagues):
+    page, (first, second) = at_workspace, colleagues
+    box(page).fill("half a thought")
+    log_out(context.new_page())
+    expect(notice(page)).to_contain_text("What you wrote here is kept for you")
+    page.get_by_role("link", name="Log in").click()
+    log_in(page, second)
+    expect(box(page)).to_have_value("")
+    log_out(page)
+    page.goto(f"/w/{first}/chat/")
+    log_in(page, first)
+    expect(box(page)).to_have_value("half a thought")
+
+
 def test_logging_out_takes_the_drafts_along(page, context):
     slug = page.url.split("/")[4]
     box(page).fill("a thought of mine")

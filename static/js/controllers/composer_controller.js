@@ -2,7 +2,6 @@ import { Controller } from "vendor/stimulus";
 import { fit } from "models/dom";
 import { Gate } from "models/gate";
 import { sends } from "models/keys";
-import { sendable } from "models/text";
 
 const TOUCH = matchMedia("(pointer: coarse) and (hover: none)");
 
@@ -13,15 +12,11 @@ export default class extends Controller {
 
   ready({ detail: { page, drafts } }) {
     this.gate.limit = page.limits.characters;
-    Object.assign(this, { drafts, conversation: page.conversation?.id ?? null });
     this.inputTarget.enterKeyHint = TOUCH.matches ? "enter" : "send";
-    const { pending } = drafts; // sent again by now
-    this.inputTarget.value ||= pending?.conversation === this.conversation ? pending.text : drafts.read(this.conversation);
-    this.#sending(pending !== null);
+    this.#sending(drafts.pending !== null); // sent again by now
   }
 
   typed() {
-    this.drafts.write(this.conversation, this.inputTarget.value);
     this.#draw();
   }
 
@@ -40,7 +35,7 @@ export default class extends Controller {
   /** A suggestion was chosen. */
   take({ detail: { text } }) {
     this.inputTarget.value = text;
-    this.typed();
+    this.inputTarget.dispatchEvent(new Event("input", { bubbles: true }));
     this.element.requestSubmit();
   }
 
@@ -55,10 +50,7 @@ export default class extends Controller {
     this.#draw();
   }
 
-  /** The text is the server's now. What was typed meanwhile stays. */
-  sent({ detail: { text } }) {
-    if (sendable(this.inputTarget.value) === text) this.inputTarget.value = "";
-    this.drafts.write(this.conversation, this.inputTarget.value);
+  sent() {
     this.#sending(false);
   }
 
@@ -75,14 +67,8 @@ export default class extends Controller {
     this.element.requestSubmit();
   }
 
-  /** A new conversation was made from what is shown, or (`shown` false) somewhere else. */
-  moved({ detail: { conversation, shown } }) {
-    if (shown) this.conversation = conversation.id;
-  }
-
   /** The shown conversation was deleted. */
   reset() {
-    this.conversation = null;
     this.inputTarget.focus();
   }
 

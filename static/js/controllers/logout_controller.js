@@ -7,5 +7,6 @@ export default class extends Controller {
 
   forget() {
     forget(this.personValue, [() => localStorage, () => sessionStorage]);
+    this.dispatch("forgotten");
   }
 }
