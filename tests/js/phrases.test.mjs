@@ -77,6 +77,9 @@ test("a lost connection says what it is, and where it needs somebody names the w
   assert.equal(new Set(lines.map(({ words }) => words)).size, states.length);
   assert.deepEqual(lines.map(({ way }) => way), [null, null, null, "Log in", "Your workspaces", "Open their chats"]);
   assert.equal(phrases.connectionLine("down", true).words, "Connection lost. Reconnecting… Your answer goes on being written.");
+  assert.equal(phrases.connectionLine("offline", true).words.endsWith("Your answer goes on being written."), true);
+  assert.equal(phrases.connectionLine("restarting", true).words, "The server is restarting. Reconnecting… What was written is kept.");
+  assert.equal(phrases.connectionLine("restarting", true).words, phrases.connectionLine("restarting", false).words);
   assert.equal(phrases.connectionLine("logged_out", true).words, "You have been logged out. What you wrote here is kept for you.");
 });
 

@@ -9,9 +9,10 @@ const BARRED = {
 };
 const BARRED_SENDING = { logged_out: "Sent once you have logged in again", other_person: "Sent once you have logged in again" };
 
+const OUTLIVED = new Set(["down", "offline"]); // a server that restarts may be the one that writes
 const CONNECTION = {
   down: { words: "Connection lost. Reconnecting…" },
-  restarting: { words: "The server is restarting. Reconnecting…" },
+  restarting: { words: "The server is restarting. Reconnecting… What was written is kept." },
   offline: { words: "You are offline. This page goes on by itself when the network is back." },
   logged_out: { words: "You have been logged out. What you wrote here is kept for you.", way: "Log in" },
   not_found: { words: "You are no longer a member of this workspace.", way: "Your workspaces" },
@@ -117,7 +118,7 @@ export function tooLong(length, limit) {
 /** What has become of the connection: {words, way}, where `way` is the name of the link that leads on, if one does. */
 export function connectionLine(state, answering) {
   const { words, way = null } = CONNECTION[state];
-  return { words: answering && !way ? `${words} Your answer goes on being written.` : words, way };
+  return { words: answering && OUTLIVED.has(state) ? `${words} Your answer goes on being written.` : words, way };
 }
 
 /** Whether a refused message is kept, and where. */
