@@ -137,7 +137,7 @@ def test_a_thumb_loses_nothing_that_was_written(page, product):
     page.keyboard.press("Escape")
     good.click()
     eventually(lambda: ratings(page, product), [(1, False, "It was too short.")])
-    page.get_by_role("button", name="Say why").click()
+    expect(dialog.get_by_role("heading")).to_have_text("What was good?")
     expect(dialog.get_by_role("textbox")).to_have_value("It was too short.")
     page.keyboard.press("Escape")
     assert focused(page) == "Good response"
@@ -150,6 +150,49 @@ def test_a_thumb_loses_nothing_that_was_written(page, product):
     page.get_by_role("button", name="Undo").click()
     expect(bad).to_have_attribute("aria-pressed", "true")
     eventually(lambda: ratings(page, product), [(-1, True, "It was too short.")])
+
+
+def test_a_comment_that_could_not_be_saved_stays_in_the_dialog_until_it_is(page, context, product):
+    ask(page, "hello")
+    wait_for_end(page)
+    bad = answers(page).last.get_by_role("button", name="Bad response")
+    dialog = page.get_by_role("dialog")
+    bad.click()
+    dialog.locator("label.chip:visible").first.click()
+    expect(dialog.get_by_role("status")).to_have_text("Saved")
+    context.set_offline(True)
+    dialog.get_by_role("textbox").fill("It was too short.")
+    dialog.get_by_role("button", name="Done").click()
+    expect(dialog.get_by_role("status")).to_have_text("Not saved. Try again.")
+    expect(dialog.get_by_role("textbox")).to_have_value("It was too short.")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.wait_for_timeout(500)
+    expect(dialog).to_be_hidden()
+    bad.click()
+    expect(dialog.get_by_role("status")).to_have_text("Not saved. Try again.")
+    expect(dialog.get_by_role("textbox")).to_have_value("It was too short.")
+    context.set_offline(False)
+    dialog.get_by_role("button", name="Done").click()
+    expect(dialog).to_be_hidden()
+    eventually(lambda: ratings(page, product), [(-1, True, "It was too short.")])
+
+
+def test_a_removed_rating_does_not_come_back_with_the_next_press(page, product):
+    ask(page, "hello")
+    wait_for_end(page)
+    bad = answers(page).last.get_by_role("button", name="Bad response")
+    dialog = page.get_by_role("dialog")
+    bad.click()
+    dialog.locator("label.chip:visible").first.click()
+    dialog.get_by_role("textbox").fill("It was too long.")
+    eventually(lambda: ratings(page, product), [(-1, True, "It was too long.")])
+    dialog.get_by_role("button", name="Remove rating").click()
+    eventually(lambda: ratings(page, product), [])
+    bad.click()
+    eventually(lambda: ratings(page, product), [(-1, False, "")])
+    expect(dialog.get_by_role("textbox")).to_have_value("")
+    expect(dialog.locator("input:checked")).to_have_count(0)
 
 
 def test_the_focus_never_falls_to_the_top(page, product):

@@ -1,9 +1,11 @@
 import { Controller } from "vendor/stimulus";
 import { toast } from "models/dom";
-import { Ratings } from "models/rating";
+import { Ratings, same, wordless } from "models/rating";
 
 const PAUSE = 600; // ms without a key before a comment is saved
 const GOOD = 1;
+const DONE = "done"; // the button, unlike Escape
+const UNSAVED = "Not saved. Try again.";
 
 /** Ratings of answers: a press rates, the dialog says why and can take it back. Everything is saved as it is done. */
 export default class extends Controller {
@@ -13,20 +15,24 @@ export default class extends Controller {
     this.ratings = new Ratings({ api, show, complain: toast });
   }
 
-  /** The lit thumb opens what was said; the other one changes sides and keeps it. */
+  /** The lit thumb opens what was said; the other one changes sides, keeps it, and shows what it has kept. */
   async rate({ detail: { article, value } }) {
     const { id, rating } = article.message;
     if (rating?.value === value) return this.#open(id);
-    if (!(await this.ratings.put(id, this.ratings.turned(id, rating, value), rating))) return;
-    if (value === GOOD) toast("Thanks, noted", { label: "Say why", run: () => this.#open(id) });
+    const turned = this.ratings.turned(id, rating, value);
+    if (!(await this.ratings.put(id, turned, rating))) return;
+    if (value === GOOD && wordless(turned)) toast("Thanks, noted", { label: "Say why", run: () => this.#open(id) });
     else this.#open(id);
   }
 
   async save() {
     clearTimeout(this.timer);
+    const { id } = this;
     this.savedTarget.textContent = "Saving…";
-    const saved = await this.ratings.put(this.id, this.#said(), this.rating);
-    this.savedTarget.textContent = saved ? "Saved" : "Not saved. Try again.";
+    const saved = await this.ratings.put(id, this.#said(), this.rating);
+    if (id !== this.id) return; // by now the dialog is about another answer
+    this.savedTarget.textContent = saved ? "Saved" : UNSAVED;
+    if (!saved && !this.element.open && this.element.returnValue === DONE) this.#open(id);
   }
 
   type() {
@@ -34,13 +40,14 @@ export default class extends Controller {
     this.timer = setTimeout(() => this.save(), PAUSE);
   }
 
-  /** A comment typed in the last moment is saved as well. */
+  /** What was said in the last moment, or could not be saved before, is saved as well. */
   closed() {
     clearTimeout(this.timer);
-    if (this.rating && this.#said().comment !== this.rating.comment) this.save();
+    if (this.rating && !same(this.#said(), this.rating)) this.save();
   }
 
   async remove() {
+    clearTimeout(this.timer);
     const { id, rating } = this;
     const said = this.#said();
     show(id, null);
@@ -61,12 +68,14 @@ export default class extends Controller {
   #open(id) {
     this.id = id;
     if (!this.rating) return; // taken back while the toast still asked why
-    const { value, reasons, comment } = this.rating;
+    const unsaved = this.ratings.unsaved(id, this.rating);
+    const { value, reasons, comment } = unsaved ?? this.rating;
     this.titleTarget.textContent = value === GOOD ? "What was good?" : "What was wrong?";
     for (const group of this.reasonsTargets) group.hidden = (group.dataset.kind === "good") !== (value === GOOD);
     for (const box of this.element.querySelectorAll("[type=checkbox]")) box.checked = reasons.includes(box.value);
     this.commentTarget.value = comment;
-    this.savedTarget.textContent = "Saved as you go";
+    this.savedTarget.textContent = unsaved ? UNSAVED : "Saved as you go";
+    this.element.returnValue = "";
     articleOf(id).querySelector(`[data-message-value-param="${value}"]`).focus(); // where closing the dialog returns to
     this.element.showModal();
   }

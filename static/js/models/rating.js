@@ -1,9 +1,11 @@
 /**
  * What a person says about answers: {value: 1 | -1, reasons, comment}, or null. Reasons belong to one side; those of the
- * other are kept here, as long as the page lives, until they are replaced. A thumb loses nothing that was written.
+ * other are kept here, as long as the page lives, until they are replaced or the rating is removed. A thumb loses nothing
+ * that was written, and neither does a failure to save it.
  */
 export class Ratings {
   #reasons = new Map(); // "<message> <value>" -> reasons
+  #unsaved = new Map(); // message -> the rating that did not reach the server
 
   /** `show(message, rating)` draws a rating (message is an id); `complain(words)` says why one was not saved. */
   constructor({ api, show, complain }) {
@@ -12,16 +14,35 @@ export class Ratings {
 
   /** The rating with this thumb: the comment stays, and the reasons are those that were given on this side. */
   turned(message, rating, value) {
-    this.#remember(message, rating);
-    return { value, reasons: this.#reasons.get(`${message} ${value}`) ?? [], comment: rating?.comment ?? "" };
+    const said = this.unsaved(message, rating) ?? rating;
+    this.#remember(message, said);
+    return { value, reasons: this.#reasons.get(`${message} ${value}`) ?? [], comment: said?.comment ?? "" };
   }
 
-  put(message, rating, before) {
-    return this.#change(message, rating, before, this.api.put(pathOf(message), rating));
+  /** What was said with the thumb of `rating` and is not in it, because it could not be saved; or null. */
+  unsaved(message, rating) {
+    const said = this.#unsaved.get(message);
+    return said && said.value === rating?.value ? said : null;
   }
 
-  remove(message, before) {
-    return this.#change(message, null, before, this.api.delete(pathOf(message)));
+  async put(message, rating, before) {
+    const saved = await this.#change(message, rating, before, this.api.put(pathOf(message), rating));
+    if (saved) this.#unsaved.delete(message);
+    else this.#unsaved.set(message, rating);
+    return saved;
+  }
+
+  /** Nothing of it comes back afterwards. */
+  async remove(message, before) {
+    this.#forget(message);
+    const removed = await this.#change(message, null, before, this.api.delete(pathOf(message)));
+    if (!removed) this.#remember(message, before);
+    return removed;
+  }
+
+  #forget(message) {
+    this.#unsaved.delete(message);
+    for (const value of [1, -1]) this.#reasons.delete(`${message} ${value}`);
   }
 
   #remember(message, rating) {
@@ -45,4 +66,17 @@ export class Ratings {
 
 function pathOf(message) {
   return `messages/${message}/rating/`;
+}
+
+/** Whether two ratings say the same. The order in which reasons were ticked is not a part of it. */
+export function same(one, other) {
+  return parts(one) === parts(other);
+}
+
+export function wordless({ reasons, comment }) {
+  return reasons.length === 0 && comment === "";
+}
+
+function parts({ value, reasons, comment }) {
+  return JSON.stringify([value, [...reasons].sort(), comment]);
 }
