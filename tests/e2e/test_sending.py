@@ -149,6 +149,21 @@ def test_what_stands_in_a_tab_outlives_a_logout_in_another_one(at_workspace, con
     expect(box(page)).to_have_value("half a thought")
 
 
+def test_an_answer_in_a_tab_that_was_logged_out_is_no_longer_shown_as_being_written(at_workspace, context, colleagues):
+    page, (first, _) = at_workspace, colleagues
+    ask(page, LONG)
+    expect(answers(page).last).to_have_attribute("data-state", "streaming")
+    log_out(context.new_page())
+    expect(notice(page)).to_contain_text("You have been logged out")
+    wait_for_end(page, "unfollowed")
+    expect(answers(page).last).to_contain_text("Log in to see the rest.")
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
+    expect(answers(page).last.get_by_role("button", name="Continue")).to_be_hidden()
+    page.get_by_role("link", name="Log in").click()
+    log_in(page, first)
+    assert wait_for_end(page)
+
+
 def test_logging_out_takes_the_drafts_along(page, context):
     slug = page.url.split("/")[4]
     box(page).fill("a thought of mine")

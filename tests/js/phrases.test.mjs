@@ -98,3 +98,10 @@ test("the message box says why it does not send", () => {
   assert.equal(phrases.obstacle({ ...ready, answering: true }), "Wait for the answer, or stop it with Esc");
   assert.equal(phrases.obstacle({ ...ready, length: 11 }), "1 character over the limit of 10");
 });
+
+test("an answer that a page no longer follows says so and how to see the rest", () => {
+  const line = (code) => phrases.endingLine({ state: "unfollowed", canContinue: false, error: { code }, text: "Hell" });
+  assert.equal(line("logged_out"), "This page no longer follows the answer. Log in to see the rest.");
+  assert.equal(line("other_person"), "This page no longer follows the answer. Log in again to see the rest.");
+  assert.equal(line("not_found"), "This page no longer follows the answer. You are no longer a member of this workspace.");
+});

@@ -188,3 +188,15 @@ test("a conversation that was left says nothing any more", async () => {
   await session.reload();
   assert.deepEqual([told, sent], [[], []]);
 });
+
+test("a page that is shut out follows no answer any more, and does not say what became of it", () => {
+  for (const state of ["queued", "streaming"]) {
+    const { session, names } = setUp({ messages: [question("q"), answer("a", "q", { ...live, state, text: "Hell" }), question("p", "a")] });
+    session.unfollow("logged_out");
+    const message = session.thread.get("a");
+    assert.deepEqual([message.state, message.live, message.waits, message.thinks, message.canContinue, message.text], ["unfollowed", false, false, false, false, "Hell"]);
+    assert.equal(session.thread.answering, null);
+    assert.deepEqual(names(), ["message"]);
+    assert.equal(session.thread.get("q").state, "done");
+  }
+});

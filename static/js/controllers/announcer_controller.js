@@ -1,6 +1,6 @@
 import { Controller } from "vendor/stimulus";
 
-const ENDS = { done: "Answer finished", stopped: "Stopped", interrupted: "The answer was interrupted", failed: "The answer failed" };
+const ENDS = { done: "Answer finished", stopped: "Stopped", interrupted: "The answer was interrupted", failed: "The answer failed", unfollowed: "This page no longer follows the answer" };
 
 /** Tells listeners in a word what happens to answers. The text itself is never read out as it streams. */
 export default class extends Controller {

@@ -49,7 +49,7 @@ export class Chat {
       WebSocket,
       onOpen: () => (this.session.resume(), told("up")),
       onDown: (why) => told(navigator.onLine ? why : "offline"),
-      onBarred: told,
+      onBarred: (why) => (this.session.unfollow(why), told(why)),
       // The page's token is of the session that ended.
       onReturn: () => location.reload(),
       onFrame: (frame) => this.session.receive(frame),

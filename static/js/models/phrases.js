@@ -19,6 +19,12 @@ const CONNECTION = {
   other_person: { words: "Somebody else has logged in here. What you wrote is kept for you.", way: "Open their chats" },
 };
 
+const REST = {
+  logged_out: "Log in to see the rest.",
+  not_found: "You are no longer a member of this workspace.",
+  other_person: "Log in again to see the rest.",
+};
+
 const count = new Intl.NumberFormat("en");
 
 export function ordinal(number) {
@@ -90,6 +96,7 @@ export function endingLine({ state, canContinue, error, text, thought }) {
   const next = canContinue ? again : "Regenerate writes a new one.";
   return {
     stopped: text === "" && !thought ? "You cancelled this before it began." : "You stopped this answer.",
+    unfollowed: `This page no longer follows the answer. ${REST[error?.code]}`,
     interrupted: `The server restarted while this was being written. ${next}`,
     failed: error?.code === "no_words" ? error.message : `${error?.message ?? "The answer failed."} ${next}`, // that one says it itself
   }[state] ?? (canContinue ? "This answer reached its longest length." : "");

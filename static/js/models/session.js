@@ -29,6 +29,14 @@ export class Session {
     if (this.thread.get(this.stopping)?.live) this.stop();
   }
 
+  /** The server tells this page nothing any more. */
+  unfollow(why) {
+    for (const message of this.thread.live) {
+      message.unfollow(why);
+      this.emit("message", message);
+    }
+  }
+
   /** Send a question. `pending` is {key, text, conversation, parent, model}. */
   async send(pending) {
     const frame = await this.connection.request({ type: "send", ...pending });

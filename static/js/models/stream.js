@@ -93,6 +93,11 @@ export class MessageStream {
     return this.#finish({ seq, state, error, can_continue });
   }
 
+  /** This page hears no more of it ("logged_out", …). What becomes of it there is not known here: a state of the page's own. */
+  unfollow(why) {
+    Object.assign(this, { state: "unfollowed", error: { code: why }, canContinue: false, position: null });
+  }
+
   #thoughtSoFar(thought) {
     this.thoughtBefore = thought ?? "";
     this.thinking = "";
