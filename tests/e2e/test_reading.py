@@ -286,3 +286,11 @@ def test_named_characters_are_read_as_the_browser_reads_them(page):
         }"""
     )
     assert shown == ["\u00a9 &lt; &nope; &notit; a\tb ; # &copy; x", "/a%C3%A4"]
+
+
+def test_thanks_for_the_next_rating_take_the_place_of_the_last(page):
+    for _ in range(2):
+        ask(page, "hello")
+        wait_for_end(page)
+        answers(page).last.get_by_role("button", name="Good response").click()
+        expect(page.get_by_text("Thanks, noted")).to_have_count(1)

@@ -21,7 +21,7 @@ export default class extends Controller {
     if (rating?.value === value) return this.#open(id);
     const turned = this.ratings.turned(id, rating, value);
     if (!(await this.ratings.put(id, turned, rating))) return;
-    if (value === GOOD && wordless(turned)) toast("Thanks, noted", { label: "Say why", run: () => this.#open(id) });
+    if (value === GOOD && wordless(turned)) toast("Thanks, noted", { label: "Say why", once: true, run: () => this.#open(id) });
     else this.#open(id);
   }
 

@@ -5,7 +5,7 @@ const SHOWN = 4000; // ms; twice as long when there is something to decide
 
 /**
  * Short words at the foot of the page that leave by themselves, unless someone is at them or nobody has seen them yet. Each
- * that has something to decide keeps its place; of the others there is one.
+ * that has something to decide keeps its place, but for what is asked `once`; of those and of the others there is one.
  */
 export default class extends Controller {
   show({ detail: { message, action } }) {
@@ -13,14 +13,16 @@ export default class extends Controller {
     const [act, close] = box.querySelectorAll("button");
     box.querySelector("p").textContent = message;
     close.onclick = () => box.remove();
-    this.element.querySelector(".toast:not([data-asks])")?.remove();
+    const gone = action?.once ? ".toast:not([data-asks]), .toast[data-once]" : ".toast:not([data-asks])";
+    this.element.querySelectorAll(gone).forEach((other) => other.remove());
     if (action) this.#offer(box, act, action);
     this.element.append(box);
     this.#leave(box, action ? 2 * SHOWN : SHOWN);
   }
 
-  #offer(box, button, { label, run }) {
+  #offer(box, button, { label, run, once = false }) {
     box.toggleAttribute("data-asks", true);
+    box.toggleAttribute("data-once", once);
     button.hidden = false;
     button.textContent = label;
     button.onclick = () => {
