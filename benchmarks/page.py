@@ -44,8 +44,9 @@ def fill(product: Product, slug: str) -> str:
     for number in range(MESSAGES):
         message, role = uuid.uuid4().hex, "assistant" if number % 2 else "user"
         product.execute(
-            "insert into chat_message (id, tenant_id, conversation_id, parent_id, role, state, text, model, "
-            "can_continue, error_code, error_message, created_at) values (?, ?, ?, ?, ?, 'done', ?, '', 0, '', '', ?)",
+            "insert into chat_message (id, tenant_id, conversation_id, parent_id, role, state, text, thought, model, "
+            "can_continue, error_code, error_message, created_at) "
+            "values (?, ?, ?, ?, ?, 'done', ?, '', '', 0, '', '', ?)",
             *(message, tenant, conversation, parent, role, ANSWER if number % 2 else f"Question {number}", now),
         )
         parent = message
