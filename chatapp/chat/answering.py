@@ -20,7 +20,7 @@ from inference.messages import Started
 
 from . import prompts
 from .jobs import answer_job, instructions, submit_on_commit
-from .models import Generation, KeptText, Message
+from .models import Generation, Message
 from .outcomes import Outcome, read_outcome
 from .titles import file_title
 
@@ -132,7 +132,6 @@ def record_outcome(*, generation_id: UUID, outcome: Outcome) -> Generation | Non
         _explain(generation, outcome)
         if not rows.update(finished_at=timezone.now(), **{name: getattr(generation, name) for name in HOW}):
             return None  # another call was first
-        KeptText.everyone.filter(pk=generation_id).delete()
         if generation.kind == Generation.Kind.ANSWER:
             _end_message(generation, outcome)
         if generation.kind == Generation.Kind.TITLE:

@@ -34,6 +34,11 @@ def keep_text(*, generation_id: UUID, outcome: Outcome) -> None:
         explain_start(generation_id=generation_id, started=outcome.started)
 
 
+def drop_kept_texts() -> None:
+    """Of what has ended: one statement a sweep, rather than one an answer, of which hardly any has such a text."""
+    KeptText.objects.filter(generation__finished_at__isnull=False).delete()
+
+
 def has_kept_text(generation: Generation) -> bool:
     return KeptText.objects.filter(pk=generation.pk).exists()
 

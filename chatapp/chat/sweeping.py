@@ -15,7 +15,7 @@ from inference.errors import TransportUnavailable, UnknownGeneration
 
 from .answering import finish_generation, mark_started, record_outcome
 from .jobs import rebuild_job
-from .keeping import has_kept_text, kept_outcome
+from .keeping import drop_kept_texts, has_kept_text, kept_outcome
 from .models import Generation
 from .outcomes import read_outcome
 
@@ -41,6 +41,7 @@ def sweep_generations(grace: timedelta = GRACE) -> dict[str, int]:
             counts[_sweep_safely(generation)] += 1
     except TransportUnavailable:
         logger.warning("sweep.transport_unavailable")
+    drop_kept_texts()
     if counts - Counter({"running": counts["running"]}):
         logger.info("sweep", **counts)
     return dict(counts)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from chatapp.celery import app
 
+app.loader.import_default_modules()  # whichever of the tests a process runs first
+
 ENDED = frozenset({"Generation", "LedgerEntry", "Message", "UsageDay"})
 
 
@@ -34,5 +36,4 @@ TASKS = {
 
 def names_of_tasks() -> set[str]:
     """Those that are ours."""
-    app.loader.import_default_modules()
     return {name for name in app.tasks if not name.startswith("celery.")}
