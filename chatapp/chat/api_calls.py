@@ -22,6 +22,7 @@ from chatapp.common.errors import Unavailable
 from chatapp.queue.admission import find_refusal
 from chatapp.queue.available_models import choose_model, live_workers
 from chatapp.queue.jobs import longest_bill, make_job
+from chatapp.queue.offers import suit
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable, UnknownGeneration
 from inference.messages import ChatMessage, Ended, Job, Sampling
@@ -58,7 +59,7 @@ def start_call(
     model = choose_model(model, "", workers)
     with transaction.atomic():
         check_rate(key.tenant)
-        rows, jobs = _make(key, messages, sampling, model, answers, cache_key)
+        rows, jobs = _make(key, messages, suit(sampling, model), model, answers, cache_key)
         Generation.everyone.bulk_create(rows)
         reserve_answers(rows, find_refusal(jobs[0], key.tenant.plan, workers))
     _submit(jobs)

@@ -7,6 +7,7 @@ from django.db.models import F
 
 from accounts.models import User
 from chatapp.queue.jobs import make_job
+from chatapp.queue.offers import suit
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable
 from inference.messages import BATCH, ChatMessage, Job, Sampling
@@ -33,7 +34,7 @@ def answer_job(generation: Generation, chat: tuple[ChatMessage, ...]) -> Job:
         plan=plan,
         model=generation.model,
         messages=chat,
-        sampling=Sampling(max_tokens=plan.max_output_tokens),
+        sampling=suit(Sampling(max_tokens=plan.max_output_tokens), generation.model),
         submitted_at=generation.created_at,
         conversation=str(message.conversation_id),
         resume_text=message.text,

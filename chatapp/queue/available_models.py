@@ -9,6 +9,7 @@ from inference.errors import TransportUnavailable
 from inference.messages import WorkerReport
 
 from .model_status import label
+from .offers import first_offered
 from .transport import get_transport
 
 RETRY_SECONDS = 15
@@ -28,7 +29,8 @@ def serving(workers: Sequence[WorkerReport]) -> list[WorkerReport]:
 
 
 def choose_model(requested: str, preferred: str, workers: Sequence[WorkerReport]) -> str:
-    """The model to use of ``workers``: what this request asks for, else what the person prefers, else any (empty).
+    """The model to use of ``workers``: what this request asks for, else what the person prefers, else what the operator
+    does, else any (empty).
 
     Raises ``NoWorker`` when no worker lives, ``ModelNotFound`` when none serves what was asked for. A
     preference for a model that is gone gives way. A worker that is still loading counts: its jobs
@@ -39,7 +41,7 @@ def choose_model(requested: str, preferred: str, workers: Sequence[WorkerReport]
         raise NoWorker(retry_after=RETRY_SECONDS)
     if requested and requested not in served:
         raise ModelNotFound
-    return requested or (preferred if preferred in served else "")
+    return requested or (preferred if preferred in served else first_offered(served))
 
 
 def models_json(workers: Sequence[WorkerReport]) -> list[dict[str, str]]:

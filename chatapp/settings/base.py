@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "allauth",
     "accounts.apps.AddressesConfig",
+    "chatapp.queue",
     "chatapp.chat",
     "feedback",
     "chatapp.web",
@@ -198,6 +199,16 @@ UNFOLD = {
                         "title": "API keys",
                         "icon": "key",
                         "link": reverse_lazy("admin:accounts_apikey_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Models",
+                "items": [
+                    {
+                        "title": "Models on offer",
+                        "icon": "memory",
+                        "link": reverse_lazy("admin:queue_offeredmodel_changelist"),
                     },
                 ],
             },

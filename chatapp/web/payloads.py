@@ -30,6 +30,10 @@ class Runs:
         return self.all[-1].dropped_messages if self.all else 0
 
     @property
+    def sampling(self) -> dict[str, Any]:
+        return self.all[-1].sampling if self.all else {}
+
+    @property
     def output_tokens(self) -> int | None:
         """Of all that have ended; None while none has."""
         ended = [generation.output_tokens for generation in self.all if generation.finished_at]
@@ -104,6 +108,7 @@ def _message_json(
         "generation": runs.generation,
         "dropped_messages": runs.dropped_messages,
         "output_tokens": runs.output_tokens,
+        "sampling": runs.sampling,
         "model": message.model,
         "siblings": siblings[message.parent_id, message.role],
         "rating": rating.as_json() if rating else None,

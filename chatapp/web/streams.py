@@ -149,7 +149,7 @@ class AnswerStream:
         """The reader's tokens do not wait for the database, and what ends soon is written once."""
         if not ended:
             self._marking = asyncio.create_task(self._mark_started(event))
-        how = {"model": event.model, "dropped_messages": event.dropped_messages}
+        how = {"model": event.model, "sampling": event.sampling, "dropped_messages": event.dropped_messages}
         await self._send({"type": "state", **self._names, "state": "streaming", "position": None, **how})
 
     async def _mark_started(self, event: Started) -> None:

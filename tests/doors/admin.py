@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from accounts.models import LedgerEntry
 from accounts.quotas import today
+from chatapp.queue.models import OfferedModel
 from feedback.models import DailyRating
 from tests.doors.door import columns
 from tests.doors.world import World, logged_in
@@ -31,6 +32,7 @@ MODELS = {
     "accounts/ledgerentry": "read",
     "chat/conversation": "read",
     "chat/generation": "read",
+    "queue/offeredmodel": "edited",
     "feedback/rating": "read",
     "feedback/dailyrating": "read",
 }
@@ -58,7 +60,7 @@ admin/search/                           200      200      admin-log-in  admin-lo
 admin/r/<path:rest>                     404      404      404           404
 admin/r/<path:content_type_id>/<path:object_id>/  404  404  404         404
 admin/accounts/user/<id>/password/      200      403      admin-log-in  admin-log-in
-admin/^(?P<app_label>account|accounts|chat|feedback)/$  200  404  admin-log-in  admin-log-in
+admin/^(?P<app_label>account|accounts|chat|feedback|queue)/$  200  404  admin-log-in  admin-log-in
 admin/(?P<url>.*)$                      404      404      admin-log-in  admin-log-in
 """)
 
@@ -88,6 +90,7 @@ def make_missing(world: World) -> None:
     owner = world.memberships["owner"]
     run = {"tenant": owner.tenant, "model": "test", "day": today()}
     ApiKeyFactory(membership=owner)
+    OfferedModel.objects.create(name="zebra")
     EmailAddress.objects.create(user=owner.user, email=owner.user.email, primary=True)
     LedgerEntry.everyone.create(
         **run, generation_id=world.owners.generation, user=owner.user, prompt_tokens=1, output_tokens=1
@@ -108,7 +111,7 @@ def page_path(route: str, world: World) -> str:
         "<path:object_id>": world.owners.conversation,
         "<path:rest>": "nowhere",
         "<id>": world.memberships["owner"].user_id,
-        "^(?P<app_label>account|accounts|chat|feedback)/$": "accounts/",
+        "^(?P<app_label>account|accounts|chat|feedback|queue)/$": "accounts/",
         "(?P<url>.*)$": "nowhere",
     }
     for variable, value in names.items():

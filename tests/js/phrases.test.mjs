@@ -105,3 +105,13 @@ test("an answer that a page no longer follows says so and how to see the rest", 
   assert.equal(line("other_person"), "This page no longer follows the answer. Log in again to see the rest.");
   assert.equal(line("not_found"), "This page no longer follows the answer. You are no longer a member of this workspace.");
 });
+
+test("how an answer was drawn is told without what is off", () => {
+  const line = phrases.drawnLine;
+  assert.equal(line({ temperature: 0.7, top_p: 0.9, top_k: 0, min_p: 0.05, max_tokens: 9 }), "temperature 0.7, top-p 0.9, min-p 0.05");
+  assert.equal(line({ temperature: 1, top_p: 1, top_k: -1, min_p: 0 }), "temperature 1");
+  assert.equal(line({ temperature: 0, top_p: 0.9, top_k: 20 }), "temperature 0");
+  assert.equal(line({ top_k: 1 }), "top-k 1");
+  assert.equal(line({ temperature: null, top_p: "0.9", min_p: NaN }), "");
+  assert.equal(line({}), "");
+});

@@ -63,13 +63,13 @@ test("lengths are counted in code points", () => {
 });
 
 test("what a reload brings is what the log had told: tokens written, messages left out", () => {
-  const stored = answer({ state: "done", text: "Hi", output_tokens: 12, dropped_messages: 224 });
-  assert.deepEqual([stored.outputTokens, stored.dropped], [12, 224]);
-  assert.deepEqual([answer().outputTokens, answer().dropped], [null, 0]);
+  const stored = answer({ state: "done", text: "Hi", output_tokens: 12, dropped_messages: 224, sampling: { top_p: 0.9 } });
+  assert.deepEqual([stored.outputTokens, stored.dropped, stored.sampling], [12, 224, { top_p: 0.9 }]);
+  assert.deepEqual([answer().outputTokens, answer().dropped, answer().sampling], [null, 0, {}]);
   const stream = answer();
-  stream.apply({ type: "state", generation: "g", state: "streaming", dropped_messages: 3 });
+  stream.apply({ type: "state", generation: "g", state: "streaming", sampling: { top_k: 4 }, dropped_messages: 3 });
   stream.apply({ type: "state", generation: "g", state: "streaming" });
-  assert.equal(stream.dropped, 3);
+  assert.deepEqual([stream.dropped, stream.sampling], [3, { top_k: 4 }]);
 });
 
 const thinking = (first, last, thought, text = "") => ({ ...tokens(first, last, text), thought });

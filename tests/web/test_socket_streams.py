@@ -226,7 +226,7 @@ async def test_what_the_model_thinks_comes_beside_the_text(tab, work, client_of,
     assert ("".join(frame.get("thought", "") for frame in tokens), text_of(frames)) == ("Hm.\n", "Yes.")
     assert all(left["last"] + 1 == right["first"] for left, right in pairwise(tokens))
     (started,) = [frame for frame in frames if frame["type"] == "state" and frame["state"] == "streaming"]
-    assert started["dropped_messages"] == 4
+    assert (started["dropped_messages"], started["sampling"]) == (4, {"top_k": 1})
     names = {"message": accepted["answer"]["id"], "generation": accepted["generation"]}
     await tab.send("subscribe", ref=1, **names, after_seq=0)
     assert ((await tab.one("resync"))["thought"], (await stored(names["message"])).text) == ("Hm.", "Yes.")
@@ -257,7 +257,7 @@ async def test_a_message_tells_what_was_left_out_and_how_long_it_is(tab, work):
     answer = first["answer"]["id"]
     await tab.send("continue", ref=1, key=uuid.uuid4(), message=answer)
     again = (await tab.one("accepted"))["answer"]
-    assert (again["output_tokens"], again["dropped_messages"]) == (2, 0)
+    assert (again["output_tokens"], again["dropped_messages"], again["sampling"]) == (2, 0, {})
     job = await work("take")
     await work("start", job, dropped=6)
     await work("write", job, " three")

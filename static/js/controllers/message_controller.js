@@ -1,7 +1,7 @@
 import { Controller } from "vendor/stimulus";
 import { copy, toast } from "models/dom";
 import { Pen } from "models/pen";
-import { droppedLine, endingLine, tokens } from "models/phrases";
+import { drawnLine, droppedLine, endingLine, tokens } from "models/phrases";
 
 const rendering = import("models/markdown"); // half of the page's script: asked for at once, and nothing else waits for it
 
@@ -79,7 +79,8 @@ export default class extends Controller {
     this.goOnTarget.hidden = !message.canContinue;
     this.goOnTarget.lastElementChild.textContent = message.text === "" ? "Ask again" : "Continue";
     this.element.toggleAttribute("data-wordless", message.text === "");
-    this.madeTarget.textContent = [this.element.modelLabel, message.outputTokens && tokens(message.outputTokens)].filter(Boolean).join(" · ");
+    const made = [this.element.modelLabel, message.outputTokens && tokens(message.outputTokens), drawnLine(message.sampling)];
+    this.madeTarget.textContent = made.filter(Boolean).join(" · ");
   }
 
   #drawRating() {

@@ -150,6 +150,15 @@ export function obstacle({ text, length, limit, sending, answering, refused, con
   return tooLong(length, limit);
 }
 
+const DRAWN = [["temperature", "temperature"], ["top_p", "top-p", 1], ["top_k", "top-k", 0], ["min_p", "min-p", 0]];
+
+/** How an answer's words were drawn: "temperature 0.7, top-p 0.9". What is off is left out, and so is what a temperature of 0 ignores. */
+export function drawnLine(sampling) {
+  const stated = ([name, , off]) => Number.isFinite(sampling[name]) && sampling[name] !== off && !(name === "top_k" && sampling[name] < 0);
+  const told = DRAWN.filter(stated).slice(0, sampling.temperature === 0 ? 1 : undefined);
+  return told.map(([name, word]) => `${word} ${count.format(sampling[name])}`).join(", ");
+}
+
 export function tokens(number) {
   return `${count.format(number)} ${number === 1 ? "token" : "tokens"}`;
 }

@@ -41,11 +41,12 @@ export class MessageStream {
   }
 
   /** Take over what the server knows of the message. A new generation starts a new log: its text, thought and tokens are added. */
-  update({ id, role, state, text, thought, parent, generation, model, siblings, rating, can_continue, error, output_tokens, dropped_messages }) {
+  update({ id, role, state, text, thought, parent, generation, model, siblings, rating, can_continue, error, output_tokens, sampling, dropped_messages }) {
     Object.assign(this, { id, role, state, text, parent, model, siblings, rating, error });
     this.#thoughtSoFar(thought);
     this.canContinue = can_continue;
     this.outputTokens = output_tokens ?? null;
+    this.sampling = sampling ?? {};
     this.dropped = dropped_messages ?? 0;
     if (this.generation !== generation) this.seq = 0;
     this.generation = generation;
@@ -60,9 +61,10 @@ export class MessageStream {
     return this[`on_${frame.type}`](frame);
   }
 
-  on_state({ state, position, model, dropped_messages }) {
+  on_state({ state, position, model, sampling, dropped_messages }) {
     if (!this.live) return "ignored";
     this.dropped = dropped_messages ?? this.dropped;
+    this.sampling = sampling ?? this.sampling;
     this.state = state;
     this.position = position ?? null;
     if (model) this.model = model;
