@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -55,10 +57,19 @@ class ApiKey(TenantModel):
     @classmethod
     def find(cls, secret: str) -> Self | None:
         """The key with this secret that was not revoked, with its tenant, plan and member, in one query."""
-        memberships = Membership.objects.filter(tenant_id=OuterRef("tenant_id"), user_id=OuterRef("user_id"))
-        rows = cls.everyone.select_related("tenant__plan", "user").annotate(is_member=Exists(memberships))
-        key: Self | None = rows.filter(digest=digest(secret), revoked_at=None).first()
+        key: Self | None = cls._unrevoked().select_related("tenant__plan").filter(digest=digest(secret)).first()
         return key
+
+    @classmethod
+    def find_again(cls, ids: Iterable[UUID]) -> dict[UUID, Self]:
+        """Those of the keys with these ids that were not revoked meanwhile, in one query."""
+        return {key.pk: key for key in cls._unrevoked().filter(pk__in=ids)}
+
+    @classmethod
+    def _unrevoked(cls) -> models.QuerySet[Self]:
+        memberships = Membership.objects.filter(tenant_id=OuterRef("tenant_id"), user_id=OuterRef("user_id"))
+        rows = cls.everyone.select_related("user").annotate(is_member=Exists(memberships))
+        return rows.filter(revoked_at=None)
 
     @property
     def member_is_active(self) -> bool:

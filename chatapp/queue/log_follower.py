@@ -27,6 +27,7 @@ class LogFollower:
         self.ended: Ended | None = None
         self.trouble: InferenceError | None = None
         self._failing_since = 0.0
+        self._pause: asyncio.Timeout | None = None
 
     @property
     def failing_seconds(self) -> float:
@@ -59,11 +60,20 @@ class LogFollower:
         finally:
             await events.aclose()  # type: ignore[attr-defined]  # every transport's is a generator
 
+    def look_up(self) -> None:
+        """An empty batch comes at once to a reader that waits with a ``silence``."""
+        if self._pause is not None and not self._pause.expired():
+            self._pause.reschedule(asyncio.get_running_loop().time())
+
     async def _next(self, events: AsyncIterator[list[Event]]) -> Sequence[Event]:
         if self.silence is None:  # a timer for each batch is not for free
             return await anext(events)
-        async with asyncio.timeout(self.silence):
-            return await anext(events)
+        async with asyncio.timeout(self.silence) as pause:
+            self._pause = pause
+            try:
+                return await anext(events)
+            finally:
+                self._pause = None
 
     def _follow(self) -> AsyncIterator[list[Event]]:
         return get_transport().follow(self.generation, self.seq)

@@ -1,20 +1,25 @@
-"""A call's answers while they are written: followed through silence and outages, stopped when their caller leaves."""
+"""A call's answers while they are written: followed through silence and outages, stopped when their caller leaves or
+its key is no longer good.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from uuid import UUID
 
 import structlog
 from channels.db import database_sync_to_async
 
 from chatapp.chat.api_calls import settle_call
-from chatapp.common.errors import Unavailable
+from chatapp.common.errors import ChatappError, Unavailable
 from chatapp.queue.log_follower import LogFollower
 from chatapp.queue.transport import get_transport
 from inference.errors import InferenceError, TransportUnavailable, UnknownGeneration
 from inference.messages import Ended, Event, Job, Started
+
+from .keys import key_watch
 
 logger = structlog.get_logger(__name__)
 
@@ -39,6 +44,7 @@ class Answer:
         self.job = job
         self._log = LogFollower(job.id, silence=FIRST_SILENCE_SECONDS)
         self._left = self._settled = False
+        self._refusal: ChatappError | None = None
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -59,9 +65,11 @@ class Answer:
     async def batches(self) -> AsyncIterator[Sequence[Event]]:
         """Events as they come, and an empty batch after every silence; the last one ends with ``Ended``.
 
-        Raises ``Unavailable`` when the log could not be read for ``PATIENCE_SECONDS``.
+        Raises ``Unavailable`` when the log could not be read for ``PATIENCE_SECONDS``, and what it was ended with.
         """
         async for batch in self._log.batches():
+            if self._refusal and not self._left:
+                raise self._refusal
             self._log.silence = SILENCE_SECONDS
             if self._log.trouble:
                 await self._recover(self._log.trouble)
@@ -71,6 +79,11 @@ class Answer:
         """The ended answer is charged, so that what its caller is told is what the ledger says."""
         await in_thread(settle_call)(generation_id=self.job.id)
         self._settled = True
+
+    def end(self, refusal: ChatappError) -> None:
+        """Whoever reads it is told this and nothing else, at once, whatever its worker does."""
+        self._refusal = refusal
+        self._log.look_up()
 
     def leave(self) -> None:
         """Nobody reads on. An answer that has not ended is stopped; all are charged for what was written."""
@@ -118,10 +131,13 @@ class Answer:
 
 
 class Answers:
-    """All the answers to one call, one for each job. As with one: whoever makes it calls ``leave`` in the end."""
+    """All the answers to one call, one for each job, for as long as its key is good. As with one, whoever makes it
+    calls ``leave`` in the end.
+    """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], key: UUID) -> None:
         self.all = [Answer(job) for job in jobs]
+        key_watch.listen(self._end, key)
 
     @property
     def started(self) -> Started | None:
@@ -153,8 +169,13 @@ class Answers:
             await answer.settle()
 
     def leave(self) -> None:
+        key_watch.remove(self._end)
         for answer in self.all:
             answer.leave()
+
+    def _end(self, refusal: ChatappError) -> None:
+        for answer in self.all:
+            answer.end(refusal)
 
 
 def _next(stream: AsyncIterator[Sequence[Event]]) -> asyncio.Task[Sequence[Event] | None]:

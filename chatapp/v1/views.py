@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -33,8 +35,20 @@ from .sse import Reply, stream
 logger = structlog.get_logger(__name__)
 
 View = Callable[..., Awaitable[HttpResponseBase]]
-Begun = tuple[ChatCall, tuple[Job, ...], dict[str, str]]
 STARTED = int(time.time())
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A call that was accepted: what it asks for, its jobs, its caller's key, and what its reply says of the rate."""
+
+    call: ChatCall
+    jobs: tuple[Job, ...]
+    key: UUID
+    headers: dict[str, str]
+
+    def follow(self) -> Answers:
+        return Answers(self.jobs, self.key)
 
 
 def door(method: str) -> Callable[[View], Any]:
@@ -96,11 +110,11 @@ def _model_json(name: str) -> dict[str, Any]:
 
 @door("POST")
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
-    call, jobs, headers = await _begin(request)
-    answers = Answers(jobs)
+    begun = await _begin(request)
+    answers = begun.follow()
     response: HttpResponse | StreamingHttpResponse
-    response = await (_stream(answers, call) if call.stream else _whole(answers))
-    for name, value in headers.items():
+    response = await (_stream(answers, begun.call) if begun.call.stream else _whole(answers))
+    for name, value in begun.headers.items():
         response.headers[name] = value
     return response
 
@@ -128,12 +142,12 @@ def _start(authorization: str, request: HttpRequest) -> Begun:
             answers=call.answers,
             cache_key=call.cache_key,
         )
-    return call, jobs, _rate_headers(key.tenant)
+    return Begun(call, jobs, key.pk, _rate_headers(key.tenant))
 
 
 def _leave(starting: asyncio.Future[Begun]) -> None:
     if not starting.cancelled() and starting.exception() is None:
-        Answers(starting.result()[1]).leave()
+        starting.result().follow().leave()
 
 
 def _rate_headers(tenant: Tenant) -> dict[str, str]:

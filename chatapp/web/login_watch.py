@@ -16,8 +16,7 @@ from django.utils import timezone
 
 from accounts.models import Membership, User
 from chatapp.common.threads import in_thread
-
-from .watch import Watch
+from chatapp.common.watch import Watch
 
 LOGGED_OUT, NO_WORKSPACE = 4401, 4404  # close codes of docs/protocol.md
 LOOK_SECONDS = 2.0  # the promise is five

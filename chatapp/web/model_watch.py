@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from chatapp.common.watch import Watch
 from chatapp.queue.model_status import model_json, read_stats
 from inference.messages import Stats
-
-from .watch import Watch
 
 Listener = Callable[[dict[str, Any]], Awaitable[None]]
 LOADING_SECONDS, READY_SECONDS = 0.5, 3.0
