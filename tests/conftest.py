@@ -18,10 +18,11 @@ from accounts.models import Membership, Plan
 from accounts.scoping import enter_scope
 from chatapp.queue import transport as transport_module
 from inference.messages import WorkerReport
-from inference.transport import MemoryTransport
+from inference.transport import MemoryTransport, RedisTransport
 from tests.doors.world import World, make_world
 from tests.factories import MembershipFactory
 from tests.hand_worker import HandWorker
+from tests.redis_server import Memory
 from tests.services import OWN_POSTGRESQL
 
 
@@ -49,7 +50,23 @@ def transport() -> Iterator[MemoryTransport]:
     transport_module._installed.clear()
 
 
-def report_ready(memory: MemoryTransport, name: str = "w1", model: str = "test") -> None:
+@pytest.fixture
+def memory() -> Memory:
+    """That of ``redis_transport``."""
+    return Memory()
+
+
+@pytest.fixture
+def redis_transport(memory: Memory) -> Iterator[RedisTransport]:
+    """The same in Redis, as in production. A file whose tests are all over it calls it ``transport``."""
+    with memory.transport(heartbeat=3600) as transport:
+        transport_module.install_transport(transport)
+        report_ready(transport)
+        yield transport
+        transport_module._installed.clear()
+
+
+def report_ready(memory: MemoryTransport | RedisTransport, name: str = "w1", model: str = "test") -> None:
     import time
 
     memory.renew(

@@ -7,10 +7,13 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
 
+from inference.transport import RedisTransport
 from scripts.programs import free_port, wait_for_port
 
 NOWHERE = ("127.0.0.1", 9)
@@ -61,16 +64,42 @@ class RedisServer:
 
 
 class Memory:
-    """The keys of one test in the tests' Redis."""
+    """The keys of one test in the tests' Redis, or in another."""
 
-    def __init__(self) -> None:
-        self.prefix = f"{{generation-{uuid.uuid4().hex[:8]}}}:"
-        self._client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    def __init__(self, url: str = "", prefix: str = "") -> None:
+        self.url = url or os.environ["REDIS_URL"]
+        self.prefix = prefix or f"{{test-{uuid.uuid4().hex[:8]}}}:"
+        self._client = redis.Redis.from_url(self.url)
+        self._before: dict[bytes, tuple[int, bytes]] = {}
+
+    @contextmanager
+    def transport(self, **settings: Any) -> Iterator[RedisTransport]:
+        """One that has this memory, empty before and after."""
+        transport = RedisTransport(self.url, prefix=self.prefix, **settings)
+        yield transport
+        transport.close()
+        self.forget()
+
+    def _keys(self) -> list[bytes]:
+        return list(self._client.keys(self.prefix + "*"))
 
     def forget(self) -> None:
         """What a restart without memory does."""
-        if keys := self._client.keys(self.prefix + "*"):
+        if keys := self._keys():
             self._client.delete(*keys)
+
+    def replicate(self) -> None:
+        """A replica has heard of everything until now."""
+        self._before = {key: (max(0, self._client.pttl(key)), self._client.dump(key)) for key in self._keys()}
+
+    def fail_over(self) -> None:
+        """That replica takes over: what came since is lost."""
+        with self._client.pipeline() as both:
+            for key in self._keys():
+                both.delete(key)
+            for key, (milliseconds, value) in self._before.items():
+                both.restore(key, milliseconds, value)
+            both.execute()
 
     def seconds_left(self, generation: str) -> int:
         """Until the log of ``generation`` goes."""

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import timedelta
 
 import structlog
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from chatapp.queue.transport import get_transport
@@ -48,20 +48,27 @@ def sweep_generations(grace: timedelta = GRACE) -> dict[str, int]:
 
 
 def release_recorded() -> int:
-    """Let go of ended logs whose answers are in the database, or deleted since; call it in the scope of all tenants.
+    """Let go of what the database knows the end of; call it in the scope of all tenants.
 
-    Whoever wrote the end has done so, unless it was killed before it could, or a transport that lost its memory was
-    told of the log again.
+    Ended logs whose answers are in the database, or deleted since: whoever wrote the end has let go of them, unless it
+    was killed before it could, or a transport that lost its memory was told of the log again. And jobs that wait, or
+    that a worker is believed to hold, though their end is written: a replica that took over had not heard of it.
     """
     try:
-        ended = get_transport().unreleased()  # before the database is asked: what ends later is left to its writer
-        due = Generation.objects.unfinished().filter(pk__in=ended).values_list("pk", flat=True)
-        recorded = ended - set(map(str, due))
+        # Before the database is asked: what ends later is left to its writer.
+        ended, live = get_transport().unreleased(), get_transport().live()
+        due = _names(Generation.objects.unfinished().filter(pk__in=ended))
+        over = _names(Generation.objects.filter(pk__in=live, finished_at__isnull=False))
+        recorded = (ended - due) | over
         for generation in recorded:
             get_transport().release(generation)
     except TransportUnavailable:
         return 0
     return len(recorded)
+
+
+def _names(rows: QuerySet[Generation]) -> set[str]:
+    return set(map(str, rows.values_list("pk", flat=True)))
 
 
 def _sweep_safely(generation: Generation) -> str:

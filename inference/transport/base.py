@@ -52,7 +52,14 @@ class Transport(Protocol):
         """
 
     def release(self, generation: str) -> None:
-        """The ended answer is in the database: the log may go when its retention is over."""
+        """The ended answer is in the database: the log may go when its retention is over.
+
+        A job that has not ended here, because its end was lost or is not worth waiting for, leaves its line and its
+        worker, and its log ends as cancelled.
+        """
+
+    def live(self) -> frozenset[str]:
+        """Jobs that wait or that a worker holds."""
 
     def unreleased(self) -> frozenset[str]:
         """Jobs that have ended, and that nobody has released: their ends are to be written, or somebody who was about

@@ -117,6 +117,10 @@ class LocalTransport:
     def release(self, generation: str) -> None:
         self._call("release", generation)
 
+    def live(self) -> frozenset[str]:
+        names: frozenset[str] = self._call("live")
+        return names
+
     def unreleased(self) -> frozenset[str]:
         names: frozenset[str] = self._call("unreleased")
         return names

@@ -102,7 +102,14 @@ class MemoryTransport:
 
     def release(self, generation: str) -> None:
         with self._lock:
+            log = self._logs.get(generation)
+            if log is not None and log.ended_at is None:
+                self._drop(log)
             self._logs.release(generation)
+
+    def live(self) -> frozenset[str]:
+        with self._lock:
+            return self._logs.live()
 
     # For a worker
 
@@ -215,6 +222,14 @@ class MemoryTransport:
         else:
             message = "The model stopped twice while writing this answer."
             self._end(log, log.end("failed", self._clock(), "worker_lost", message))
+
+    def _drop(self, log: Log) -> None:
+        """Out of its line, or away from its worker, which is told."""
+        if self._queue.remove(log.job.id) is None and log.holder:
+            self._held[log.holder].discard(log.job.id)
+            self._lost.setdefault(log.holder, set()).add(log.job.id)
+            self._marks.tell(log.holder)
+        self._end(log, log.end("cancelled", self._clock()))
 
     def _end(self, log: Log, event: Ended) -> None:
         """End a job no worker holds."""

@@ -92,6 +92,9 @@ class Logs:
             self._journal.append(events)
         return woken
 
+    def live(self) -> frozenset[str]:
+        return frozenset(name for name in self._unreleased if self._logs[name].ended_at is None)
+
     def unreleased(self) -> frozenset[str]:
         return frozenset(name for name in self._unreleased if self._logs[name].ended_at is not None)
 

@@ -35,7 +35,7 @@ class RedisTransport:
         self._line = Line(self._scripts, line_age)
         self._readers: WeakKeyDictionary[asyncio.AbstractEventLoop, Readers] = WeakKeyDictionary()
         self._claim_numbers: dict[str, str] = {}
-        self._since: dict[str, bytes] = {}
+        self._memories: dict[str, bytes] = {}
 
     def close(self) -> None:
         """End the threads and connections of this process."""
@@ -75,6 +75,9 @@ class RedisTransport:
     def release(self, generation: str) -> None:
         self._scripts.run("release", generation)
 
+    def live(self) -> frozenset[str]:
+        return _names(self._scripts.run("live"))
+
     def unreleased(self) -> frozenset[str]:
         return _names(self._scripts.run("unreleased"))
 
@@ -111,10 +114,10 @@ class RedisTransport:
 
     def renew(self, worker: str, report: WorkerReport | None = None) -> Renewal:
         told = ("", "") if report is None else (report.model, encode_report(report))
-        cancelled, lost, since = self._scripts.run("renew", worker, *told)
-        before = self._since.get(worker, since)
-        self._since[worker] = since
-        return Renewal(_names(cancelled), _names(lost), forgotten=before != since)
+        cancelled, lost, memory = self._scripts.run("renew", worker, *told)
+        before = self._memories.get(worker, memory)
+        self._memories[worker] = memory
+        return Renewal(_names(cancelled), _names(lost), forgotten=before != memory)
 
     def news(self, worker: str) -> News:
         return self._news.changed(worker)

@@ -24,7 +24,7 @@ from ..wire import VERSION
 from .redis_away import MAYBE_AWAY, is_away
 
 FOLDER = Path(__file__).parent / "lua"
-READING = ("log", "leave", "unreleased", "stats", "waiting")
+READING = ("log", "leave", "live", "unreleased", "stats", "waiting")
 WRITING = ("submit", "cancel", "claim", "publish", "restore", "renew", "hand_back", "release")
 
 CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0

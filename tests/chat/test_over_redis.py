@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from dataclasses import replace
@@ -22,33 +21,19 @@ from chatapp.chat.models import Generation, KeptText, Message
 from chatapp.chat.outcomes import Outcome
 from chatapp.chat.sweeping import RESTORE_SECONDS, SUBMIT_SECONDS, release_recorded, sweep_generations
 from chatapp.chat.titles import start_title
-from chatapp.queue import transport as transport_module
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable
 from inference.messages import Ended, Started, Text
 from inference.transport import LocalTransport, RedisTransport
 from tests.conftest import report_ready
 from tests.hand_worker import HandWorker
-from tests.redis_server import Memory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def memory():
-    memory = Memory()
-    yield memory
-    memory.forget()
-
-
-@pytest.fixture
-def transport(memory):
-    transport = RedisTransport(os.environ["REDIS_URL"], prefix=memory.prefix, heartbeat=3600)
-    transport_module.install_transport(transport)
-    report_ready(transport)
-    yield transport
-    transport_module._installed.clear()
-    transport.close()
+def transport(redis_transport):
+    return redis_transport
 
 
 @pytest.fixture
@@ -259,3 +244,35 @@ def test_what_is_kept_is_forgotten_when_the_log_comes_back_after_all(asked, gone
     HandWorker(transport).answer("Hello ", "world")
     assert sweep() == {"finished": 1}
     assert (the_answer(asked)[0], KeptText.everyone.count()) == ("Hello world", 0)
+
+
+def test_an_end_that_a_replica_had_not_heard_of_is_told_to_it_by_the_sweep(asked, transport, memory):
+    """The database has the answer; the line has it running still, and its worker has nothing more to tell."""
+    (claim,) = transport.claim("w1", 1, 100_000)
+    transport.publish("w1", {claim.job.id: [Started(1, "w1", "test", "r1", 10), Text(2, "Hello ", (1,))]})
+    memory.replicate()
+    transport.publish("w1", {claim.job.id: [Text(3, "world", (2,)), Ended(4, "stop", 2)]})
+    tasks.sweep()
+    memory.fail_over()
+    assert transport.stats().running == 1
+    tasks.sweep()
+    assert (transport.stats().running, transport.live(), transport.unreleased()) == (0, frozenset(), frozenset())
+    assert transport.renew("w1").lost == {claim.job.id}
+    assert 0 < memory.seconds_left(claim.job.id) <= 60
+    assert Message.everyone.get(pk=asked.answer.pk).text == "Hello world"
+
+
+def test_a_stop_of_what_waited_that_a_replica_had_not_heard_of_is_told_to_it(asked, transport, memory):
+    memory.replicate()
+    transport.cancel(str(asked.generation.pk))
+    tasks.sweep()
+    memory.fail_over()
+    assert transport.stats().waiting == 1
+    tasks.sweep()
+    assert (transport.stats().waiting, transport.claim("w1", 1, 100_000)) == (0, [])
+
+
+def test_what_is_being_written_is_left_alone(asked, transport):
+    (claim,) = transport.claim("w1", 1, 100_000)
+    tasks.sweep()
+    assert transport.live() == {claim.job.id}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
-import uuid
 from collections.abc import Iterator
 
 import pytest
-import redis
 
 from inference.transport import LocalTransport, MemoryTransport, RedisTransport, Transport, serve_local
+from tests.redis_server import Memory
 
 
 class Clock:
@@ -44,13 +42,8 @@ def transport(request: pytest.FixtureRequest, clock: Clock, tmp_path_factory) ->
 
 def redis_transport(**settings) -> Iterator[RedisTransport]:
     """On the tests' server, under a prefix of its own, empty before and after."""
-    prefix = f"{{test-{uuid.uuid4().hex[:8]}}}:"
-    transport = RedisTransport(os.environ["REDIS_URL"], prefix=prefix, line_age=0, **settings)
-    yield transport
-    transport.close()
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        if keys := client.keys(prefix + "*"):
-            client.delete(*keys)
+    with Memory().transport(line_age=0, **settings) as transport:
+        yield transport
 
 
 @pytest.fixture

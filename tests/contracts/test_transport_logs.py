@@ -120,3 +120,46 @@ def test_what_has_ended_is_listed_until_it_is_released(transport, job):
     assert transport.unreleased() == {"cancelled"}
     transport.cancel("waiting")
     assert transport.unreleased() == {"cancelled", "waiting"}
+
+
+def test_what_waits_or_is_held_is_listed_until_it_ends(transport, job):
+    for name in ("ended", "running", "waiting"):
+        transport.submit(job(name))
+    transport.claim("w", 2, 100)
+    assert transport.live() == {"ended", "running", "waiting"}
+    transport.publish("w", {"ended": [STARTED, Ended(2, "stop", 0)]})
+    assert transport.live() == {"running", "waiting"}
+    transport.cancel("waiting")
+    assert transport.live() == {"running"}
+
+
+async def test_to_release_a_job_that_has_not_ended_takes_it_from_its_line_and_its_worker(transport, job, clock):
+    """The database has the end of both, which the transport has lost."""
+    for name in ("held", "waiting"):
+        transport.submit(job(name))
+    (claim,) = await asyncio.to_thread(transport.claim, "w", 1, 100)
+    transport.publish("w", {"held": [STARTED, Text(2, "a", (1,))]})
+    reader = asyncio.create_task(followed(transport, "held"))
+    await asyncio.sleep(0.05)
+    for name in ("held", "waiting"):
+        await asyncio.to_thread(transport.release, name)
+    assert await asyncio.wait_for(reader, 5) == [
+        STARTED,
+        Text(2, "a", (1,)),
+        Ended(3, "cancelled", 1, at=clock.now),
+    ]
+    assert transport.live() == transport.unreleased() == frozenset()
+    assert (transport.stats().waiting, transport.stats().running) == (0, 0)
+    assert transport.publish("w", {"held": [Text(3, "b", (2,))]}) == {"held"}
+    assert not transport.restore("w", claim, [STARTED, Text(2, "a", (1,)), Text(3, "b", (2,))])
+    assert transport.renew("w").lost == {"held"}
+    assert claim_ids(transport) == []
+    clock.now += 61
+    transport.submit(job("later"))
+    with pytest.raises(UnknownGeneration):
+        transport.log("held")
+
+
+def test_to_release_what_nobody_knows_changes_nothing(transport):
+    transport.release("nobody")
+    assert transport.live() == transport.unreleased() == frozenset()

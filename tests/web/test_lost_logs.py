@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from datetime import timedelta
 
 import pytest
@@ -12,30 +11,15 @@ from django.utils import timezone
 from accounts.scoping import all_tenants
 from chatapp.chat.models import Generation, KeptText
 from chatapp.chat.sweeping import RESTORE_SECONDS, sweep_generations
-from chatapp.queue import transport as transport_module
-from inference.transport import RedisTransport
 from tests.conftest import report_ready
-from tests.redis_server import Memory
 from tests.web.tabs import stored, text_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_titles")]
 
 
 @pytest.fixture
-def memory():
-    memory = Memory()
-    yield memory
-    memory.forget()
-
-
-@pytest.fixture
-def transport(memory):
-    transport = RedisTransport(os.environ["REDIS_URL"], prefix=memory.prefix, heartbeat=3600)
-    transport_module.install_transport(transport)
-    report_ready(transport)
-    yield transport
-    transport_module._installed.clear()
-    transport.close()
+def transport(redis_transport):
+    return redis_transport
 
 
 def lose(transport, memory):

@@ -8,9 +8,7 @@ if unqueue(id) then
   end_unheld(id, 'cancelled', '', '')
 elseif tonumber(call('ZSCORE', LEASES, job[2]) or '0') < NOW then
   -- Its worker is gone, and there may be no other to find that out.
-  forget_holder(id, job[2])
-  call('SADD', key('lost', job[2]), id)
-  call('EXPIRE', key('lost', job[2]), 3600)
+  lose(id, job[2])
   hand_over(id)
 else
   call('SADD', key('cancels', job[2]), id)

@@ -12,12 +12,9 @@ local function expire_leases()
   for _, gone in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. exact(NOW))) do
     call('ZREM', LEASES, gone)
     for _, id in ipairs(call('SMEMBERS', key('held', gone))) do
-      forget_holder(id, gone)
-      call('SADD', key('lost', gone), id)
-      call('EXPIRE', key('lost', gone), 3600)
+      lose(id, gone)
       hand_over(id)
     end
-    wake(gone)
   end
 end
 

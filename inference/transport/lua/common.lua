@@ -166,6 +166,14 @@ local function forget_holder(id, holder)
   call('SREM', key('cancels', holder), id)
 end
 
+-- Its worker has it no more, and is told.
+local function lose(id, holder)
+  forget_holder(id, holder)
+  call('SADD', key('lost', holder), id)
+  call('EXPIRE', key('lost', holder), 3600)
+  wake(holder)
+end
+
 local function close_log(id, holder)
   if holder ~= '' then forget_holder(id, holder) end
   call('HSET', key('job', id), 'ended', exact(NOW), 'holder', '')

@@ -1,4 +1,5 @@
--- ARGV: time, worker, its model, its report ('' for none). Returns the jobs to stop, those lost, and since().
+-- ARGV: time, worker, its model, its report ('' for none). Returns the jobs to stop, those lost, and the memory's name:
+-- another one begins with since(), and where a replica takes over, which may not have heard of all that workers told.
 local worker = ARGV[2]
 are_leases_kept()
 if call('EXISTS', key('held', worker)) == 1 then call('ZADD', LEASES, exact(NOW + LEASE), worker) end
@@ -17,4 +18,6 @@ if ARGV[4] ~= '' then
 end
 local lost = call('SMEMBERS', key('lost', worker))
 call('DEL', key('lost', worker))
-return { call('SMEMBERS', key('cancels', worker)), lost, since() }
+local replication = redis.pcall('INFO', 'replication')
+local history = type(replication) == 'string' and string.match(replication, 'master_replid:(%x+)') or ''
+return { call('SMEMBERS', key('cancels', worker)), lost, since() .. ' ' .. history }

@@ -12,9 +12,11 @@ import redis
 from inference.errors import TransportUnavailable, UnknownGeneration
 from inference.messages import Ended
 from inference.transport import RedisTransport
+from inference.transport.redis_scripts import Settings
 from inference.worker.link import Link
 from tests.inference.logs import wait_until
 from tests.inference.transport.redis.jobs import STARTED, claimed, job, read, text
+from tests.redis_server import Memory
 
 
 def test_a_server_that_is_away_is_said_to_be_and_found_again(server, connect):
@@ -60,6 +62,27 @@ def test_a_server_that_restarts_empty_is_told_again_what_a_worker_writes(server,
     assert transport.log("silent") == []
     link.publish({"written": [Ended(5, "stop", 3)]})
     wait_until(lambda: len(transport.log("written")) == 5)
+    link.close()
+
+
+def test_an_end_that_a_replica_had_not_heard_of_when_it_took_over_is_told_to_it(server, connect):
+    """Nobody else knows of it: no reader, and the database has not asked yet."""
+    transport, memory = connect(), Memory(server.url, Settings(server.url).prefix)
+    link = Link(transport, "w")
+    link.start()
+    transport.submit(job("g"))
+    link.beat(8, 1000, busy=False)
+    wait_until(lambda: link.take()[0])
+    link.publish({"g": [STARTED, text(2, "a")]})
+    wait_until(lambda: len(read(transport, "g")) == 2)
+    memory.replicate()
+    link.publish({"g": [text(3, "b"), Ended(4, "stop", 2)]})
+    wait_until(lambda: len(read(transport, "g")) == 4)
+    server.refuse("readonly")  # it is a replica now
+    server.accept()  # and then the one that all turn to, with a history of its own
+    memory.fail_over()
+    wait_until(lambda: len(read(transport, "g")) == 4)
+    assert transport.stats().running == 0
     link.close()
 
 
