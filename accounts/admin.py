@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from allauth.account.admin import EmailAddressAdmin
@@ -16,13 +17,13 @@ from django.urls import reverse
 from django.utils import timezone
 from unfold.admin import TabularInline
 
-from chatapp.common.admin import CarefulAdmin, ChangedFieldsForm, ErasableAdmin, KeptAdmin
+from chatapp.common.admin import CarefulAdmin, ChangedFieldsForm, ErasableAdmin, KeptAdmin, ReadOnlyAdmin
 from chatapp.common.admin_lists import ExactFilter, MadeFilter
 
 from .forms import NewUserForm, PasswordForm, UserForm
-from .models import ApiKey, LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
+from .models import ApiKey, Erasure, LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
 from .owned_admin import OwnedAdmin
-from .services import create_person, erase_people, follow_address
+from .services import begin_erasing, create_person, follow_address
 
 
 class MembershipInline(TabularInline):
@@ -39,8 +40,39 @@ class PreferencesInline(TabularInline):
     fields = ("display_name", "theme", "default_model")
 
 
+class ErasedLaterAdmin(ErasableAdmin):
+    """People and workspaces: shut out at once, and erased in the background, however much there is of them."""
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self.delete_queryset(request, [obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: Iterable[Any]) -> None:
+        begin_erasing(rows=queryset, by=request.user)  # type: ignore[arg-type]  # nobody else is let in
+        messages.info(request, "They are shut out from now on. The list of erasures shows how far their rows are gone.")
+
+
+@admin.register(Erasure)
+class ErasureAdmin(ReadOnlyAdmin):
+    """How far what is being erased is gone."""
+
+    list_display = ("what", "progress", "asked_by", "asked_at", "ended_at")
+    list_filter = (("ended_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("person", "workspace", "asked_by")
+    search_fields = ("person__email__startswith", "workspace__slug__startswith")
+    search_help_text = "The beginning of an e-mail address or of a workspace's address"
+    fields = readonly_fields = ("what", "progress", "rows", "erased", "asked_by", "asked_at", "ended_at")
+
+    @admin.display(description="What")
+    def what(self, erasure: Erasure) -> str:
+        return str(erasure)
+
+    @admin.display(description="Gone")
+    def progress(self, erasure: Erasure) -> str:
+        return f"{erasure.percent} %"
+
+
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ErasableAdmin):  # type: ignore[misc]  # stubs: Django has any paginator
+class UserAdmin(DjangoUserAdmin, ErasedLaterAdmin):  # type: ignore[misc]  # stubs: Django has any paginator
     form = UserForm
     add_form = NewUserForm
     change_password_form = PasswordForm
@@ -75,12 +107,6 @@ class UserAdmin(DjangoUserAdmin, ErasableAdmin):  # type: ignore[misc]  # stubs:
         if "email" in form.changed_data:
             follow_address(user=obj)
 
-    def delete_model(self, request: HttpRequest, obj: User) -> None:
-        erase_people(people=[obj])
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        erase_people(people=queryset)
-
 
 admin.site.unregister(Group)
 admin.site.unregister(EmailAddress)
@@ -104,9 +130,9 @@ class AddressAdmin(EmailAddressAdmin, CarefulAdmin):  # type: ignore[misc]  # as
 
 
 @admin.register(Tenant)
-class TenantAdmin(ErasableAdmin):
-    list_display = ("name", "slug", "plan", "personal", "created_at")
-    list_filter = ("plan", "personal")
+class TenantAdmin(ErasedLaterAdmin):
+    list_display = ("name", "slug", "plan", "is_active", "personal", "created_at")
+    list_filter = ("plan", "is_active", "personal")
     list_select_related = ("plan",)
     search_fields = ("slug",)
     search_help_text = "The beginning of its address or name, or of a member's e-mail address"

@@ -12,12 +12,12 @@ from .models import Membership, User
 def get_membership(user: User | AnonymousUser, slug: str) -> Membership:
     """The person's membership in the tenant ``slug``, with tenant, plan and preferences.
 
-    Raises ``NotFound`` for strangers exactly as for a slug that does not exist.
+    Raises ``NotFound`` for strangers, and where either is suspended, exactly as for a slug that does not exist.
     """
     if not user.is_authenticated:
         raise NotFound
-    memberships = Membership.objects.select_related("tenant__plan", "user__chosen")
-    membership = memberships.filter(user=user, tenant__slug=slug, user__is_active=True).first()
+    memberships = Membership.objects.active().select_related("tenant__plan", "user__chosen")
+    membership: Membership | None = memberships.filter(user=user, tenant__slug=slug).first()
     if membership is None:
         raise NotFound
     return membership

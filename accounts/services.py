@@ -14,7 +14,7 @@ from django.utils.text import slugify
 
 from chatapp.common.ids import uuid7
 
-from .models import Membership, Plan, Role, Tenant, User
+from .models import Erasure, Membership, Plan, Role, Tenant, User
 
 ERASED = "(erased)"
 
@@ -73,18 +73,28 @@ def _own_tenant(name: str, slug: str, plan: Plan) -> Tenant:
     return tenant
 
 
-def erase_people(*, people: Iterable[User]) -> None:
-    """Delete people for good, with all that they wrote. What stays for the bill, and of the admin's log, names nobody.
+def begin_erasing(*, rows: Iterable[User | Tenant], by: User) -> None:
+    """Shut people or workspaces out at once; what there is of them goes bit by bit (``chatapp.chat.erasing``).
+
+    Asking again changes nothing.
+    """
+    with transaction.atomic():
+        for row in rows:
+            what = "person" if isinstance(row, User) else "workspace"
+            erasure, _ = Erasure.objects.get_or_create(**{what: row}, defaults={"asked_by": by})
+            erasure.shut_out()
+
+
+def erase_person(*, person: User) -> None:
+    """Delete the last of a person. What stays for the bill, and of the admin's log, names nobody.
 
     A workspace of their own that nobody else is in keeps its ledger, under another name.
     """
-    people = list(people)
     with transaction.atomic():
-        for tenant in Tenant.objects.personal_of(people):
+        for tenant in Tenant.objects.personal_of([person]):
             tenant.become_nameless()
-        User.objects.filter(pk__in=[person.pk for person in people]).delete()
-        for person in people:
-            _forget_in_log(person.email)
+        User.objects.filter(pk=person.pk).delete()
+        _forget_in_log(person.email)
 
 
 def _forget_in_log(email: str) -> None:

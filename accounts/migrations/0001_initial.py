@@ -125,6 +125,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=80)),
                 ('slug', models.SlugField(help_text='The part of the address after /w/.', max_length=40, unique=True)),
                 ('personal', models.BooleanField(default=False)),
+                ('is_active', models.BooleanField(default=True, help_text='Without it nobody enters, its keys are refused, and what is being written stops.', verbose_name='active')),
                 ('accent', models.CharField(blank=True, max_length=7, validators=[django.core.validators.RegexValidator('^#[0-9a-fA-F]{6}$', 'Write a colour as #rrggbb.')])),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('plan', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tenants', to='accounts.plan')),
@@ -221,6 +222,23 @@ class Migration(migrations.Migration):
                 ('everyone', django.db.models.manager.Manager()),
                 ('objects', django.db.models.manager.Manager()),
             ],
+        ),
+        migrations.CreateModel(
+            name='Erasure',
+            fields=[
+                ('id', models.UUIDField(default=chatapp.common.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('rows', models.PositiveBigIntegerField(default=0)),
+                ('erased', models.PositiveBigIntegerField(default=0)),
+                ('asked_at', models.DateTimeField(auto_now_add=True)),
+                ('ended_at', models.DateTimeField(blank=True, null=True)),
+                ('asked_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('person', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='erasure', to=settings.AUTH_USER_MODEL)),
+                ('workspace', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='erasure', to='accounts.tenant')),
+            ],
+            options={
+                'ordering': ('-asked_at',),
+                'indexes': [models.Index(condition=models.Q(('ended_at', None)), fields=['asked_at'], name='open_erasures')],
+            },
         ),
         migrations.AddConstraint(
             model_name='user',

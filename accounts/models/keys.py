@@ -29,7 +29,7 @@ class ApiKey(TenantModel):
     """
 
     PREFIX = "sk-"
-    is_member: bool  # of a key that was found
+    member_is_active: bool  # of a key that was found: in its workspace, and neither is suspended
     SHOWN = 10  # characters of the secret that lists show; enough to tell keys apart
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -57,7 +57,7 @@ class ApiKey(TenantModel):
     @classmethod
     def find(cls, secret: str) -> Self | None:
         """The key with this secret that was not revoked, with its tenant, plan and member, in one query."""
-        key: Self | None = cls._unrevoked().select_related("tenant__plan").filter(digest=digest(secret)).first()
+        key: Self | None = cls._unrevoked().select_related("tenant__plan", "user").filter(digest=digest(secret)).first()
         return key
 
     @classmethod
@@ -67,14 +67,8 @@ class ApiKey(TenantModel):
 
     @classmethod
     def _unrevoked(cls) -> models.QuerySet[Self]:
-        memberships = Membership.objects.filter(tenant_id=OuterRef("tenant_id"), user_id=OuterRef("user_id"))
-        rows = cls.everyone.select_related("user").annotate(is_member=Exists(memberships))
-        return rows.filter(revoked_at=None)
-
-    @property
-    def member_is_active(self) -> bool:
-        """Of a key that was found: neither suspended nor out of the workspace."""
-        return self.user.is_active and self.is_member
+        here = Membership.objects.active().filter(tenant_id=OuterRef("tenant_id"), user_id=OuterRef("user_id"))
+        return cls.everyone.filter(revoked_at=None).annotate(member_is_active=Exists(here))
 
     def note_use(self) -> None:
         """To the minute: a busy key writes one row a minute, not one a request."""

@@ -79,8 +79,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 class TenantQuerySet(models.QuerySet["Tenant"]):
     def of(self, user: User) -> TenantQuerySet:
-        """The tenants a person belongs to, their own first."""
-        return self.filter(memberships__user=user).order_by("-personal", "name")
+        """The tenants a person belongs to and may enter, their own first."""
+        return self.filter(memberships__user=user, is_active=True).order_by("-personal", "name")
 
     def personal_of(self, people: Iterable[User]) -> TenantQuerySet:
         """Their own tenants, as far as nobody else is in them."""
@@ -96,6 +96,11 @@ class Tenant(models.Model):
     slug = models.SlugField(unique=True, max_length=40, help_text="The part of the address after /w/.")
     plan = models.ForeignKey("accounts.Plan", on_delete=models.PROTECT, related_name="tenants")
     personal = models.BooleanField(default=False)
+    is_active = models.BooleanField(
+        "active",
+        default=True,
+        help_text="Without it nobody enters, its keys are refused, and what is being written stops.",
+    )
     accent = models.CharField(
         max_length=7,
         blank=True,
@@ -128,6 +133,12 @@ class Role(models.TextChoices):
     MEMBER = "member", "Member"
 
 
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def active(self) -> MembershipQuerySet:
+        """Of people and tenants that were not suspended."""
+        return self.filter(user__is_active=True, tenant__is_active=True)
+
+
 class Membership(models.Model):
     """A person's place in a tenant."""
 
@@ -135,6 +146,8 @@ class Membership(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships", verbose_name="workspace")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[Any] = MembershipQuerySet.as_manager()
 
     class Meta:
         ordering = ("tenant", "user")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -16,7 +19,8 @@ from chatapp.queue.admission import find_refusal
 from chatapp.queue.available_models import choose_model, live_workers
 from chatapp.queue.jobs import longest_bill
 from chatapp.queue.transport import get_transport
-from inference.messages import Started
+from inference.errors import UnknownGeneration
+from inference.messages import Ended, Started
 
 from . import prompts
 from .jobs import answer_job, instructions, submit_on_commit
@@ -139,6 +143,27 @@ def record_outcome(*, generation_id: UUID, outcome: Outcome) -> Generation | Non
         if generation.kind in Generation.ANSWERS:
             _settle(generation)
     return generation
+
+
+def drop_answers(*, written: Iterable[Generation]) -> None:
+    """End now what is being written of these, with what there is of it: their rows are about to go, and what they
+    have reserved would stay reserved.
+
+    Call it in the transaction that deletes them; the transport is told once that is done. Raises
+    ``TransportUnavailable``: what is to be charged, only the transport knows.
+    """
+    for generation in written:
+        record_outcome(generation_id=generation.pk, outcome=_outcome_so_far(generation.pk))
+        transaction.on_commit(partial(get_transport().release, str(generation.pk)), robust=True)
+
+
+def _outcome_so_far(generation_id: UUID) -> Outcome:
+    try:
+        outcome = read_outcome(get_transport().log(str(generation_id)))
+    except UnknownGeneration:
+        outcome = read_outcome([])
+    ended = Ended(outcome.last_seq + 1, "cancelled", outcome.tokens, at=time.time())
+    return outcome if outcome.ended else replace(outcome, ended=ended)
 
 
 def _explain(generation: Generation, outcome: Outcome) -> None:

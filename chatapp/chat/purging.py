@@ -8,6 +8,7 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
+from .erasing import erase_conversations
 from .models import Conversation, ConversationQuerySet
 
 logger = structlog.get_logger(__name__)
@@ -18,7 +19,7 @@ BATCH = 100  # conversations in a transaction
 def purge_conversations(*, days: int) -> int:
     """Delete conversations that were deleted ``days`` ago or earlier, with their messages, generations and ratings.
 
-    Call it in the scope of all tenants. Ledger and days of usage stay: they are what was paid. Returns how many went.
+    Call it in the scope of all tenants. Returns how many went.
     """
     due = Conversation.objects.deleted_before(timezone.now() - timedelta(days=days))
     purged = 0
@@ -30,8 +31,9 @@ def purge_conversations(*, days: int) -> int:
 
 
 def _purge_some(due: ConversationQuerySet) -> int:
-    """Holds the rows, so that none is brought back and deleted at once."""
+    """Holds the rows until all of them are gone, so that none is brought back with half of its messages."""
     with transaction.atomic():
         batch = list(due.select_for_update().values_list("pk", flat=True)[:BATCH])
-        Conversation.objects.filter(pk__in=batch).delete()
+        while erase_conversations(Conversation.objects.filter(pk__in=batch)):
+            pass
     return len(batch)

@@ -1,4 +1,6 @@
-"""The safety net: generations nobody watched are finished, those nobody knows are found again."""
+"""The safety net: generations nobody watched are finished, those nobody knows are found again, those that nobody may
+have are stopped.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,10 @@ from collections import Counter
 from datetime import timedelta
 
 import structlog
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from accounts.models import Membership
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable, UnknownGeneration
 
@@ -65,6 +68,21 @@ def release_recorded() -> int:
     except TransportUnavailable:
         return 0
     return len(recorded)
+
+
+def stop_unwanted() -> int:
+    """Stop what is being written for people, workspaces and keys that may no longer have it, whoever took that from
+    them; call it in the scope of all tenants. Returns how many were told.
+    """
+    here = Membership.objects.active().filter(user=OuterRef("user_id"), tenant=OuterRef("tenant_id"))
+    unwanted = Generation.objects.unfinished().filter(~Exists(here) | Q(api_key__revoked_at__isnull=False))
+    names = _names(unwanted)
+    try:
+        for generation in names:
+            get_transport().cancel(generation)
+    except TransportUnavailable:
+        return 0
+    return len(names)
 
 
 def _names(rows: QuerySet[Generation]) -> set[str]:

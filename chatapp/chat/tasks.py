@@ -15,9 +15,10 @@ from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable, UnknownGeneration
 
 from .answering import finish_generation
+from .erasing import go_on_erasing
 from .models import Generation, Message
 from .purging import purge_conversations
-from .sweeping import release_recorded, sweep_generations
+from .sweeping import release_recorded, stop_unwanted, sweep_generations
 from .titles import start_title
 
 AGAIN_SECONDS = 3
@@ -37,11 +38,27 @@ def sweep() -> None:
             sweep.apply_async(countdown=AGAIN_SECONDS, expires=AGAIN_SECONDS + 9)
 
 
+@shared_task(name="chat.stop")
+@one_at_a_time
+def stop() -> None:
+    """Stop what is written for whoever was shut out. Idempotent."""
+    with all_tenants():
+        stop_unwanted()
+
+
+@shared_task(name="chat.erase")
+@one_at_a_time
+def erase() -> None:
+    """Go on with erasing people and workspaces, from wherever the last run ended. Idempotent."""
+    with all_tenants(), contextlib.suppress(TransportUnavailable):
+        go_on_erasing()
+
+
 @shared_task(name="chat.purge")
 @one_at_a_time
 def purge() -> None:
     """Delete for good what people deleted long ago. Idempotent."""
-    with all_tenants():
+    with all_tenants(), contextlib.suppress(TransportUnavailable):
         purge_conversations(days=settings.CHATAPP_PURGE_DAYS)
 
 

@@ -56,9 +56,9 @@ class Watch(ABC, Generic[L, V]):
     async def _go_on(self) -> None:
         while self._listeners:
             await asyncio.sleep(self.seconds())
-            await self._look_safely()
+            await self.look_safely()
 
-    async def _look_safely(self) -> None:
+    async def look_safely(self) -> None:
         try:
             await self.look()
             self._failing = False

@@ -277,12 +277,14 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 PURGE_SECONDS = 86_400.0
 # What comes by itself has a queue of its own, and a worker with a thread for each: nothing that people cause delays it.
-CELERY_TASK_ROUTES = {name: {"queue": "periodic"} for name in ("chat.sweep", "chat.purge", "feedback.roll_up")}
 CELERY_BEAT_SCHEDULE = {
+    "stop-unwanted": {"task": "chat.stop", "schedule": 3.0, "options": {"expires": 3}},
+    "erase": {"task": "chat.erase", "schedule": 10.0, "options": {"expires": 9}},
     "sweep-generations": {"task": "chat.sweep", "schedule": 10.0, "options": {"expires": 9}},
     "roll-up-ratings": {"task": "feedback.roll_up", "schedule": 60.0, "options": {"expires": 55}},
     "purge-conversations": {"task": "chat.purge", "schedule": PURGE_SECONDS, "options": {"expires": 3_600}},
 }
+CELERY_TASK_ROUTES = {entry["task"]: {"queue": "periodic"} for entry in CELERY_BEAT_SCHEDULE.values()}
 
 # The product
 CHATAPP_BRAND = "chatapp"

@@ -68,12 +68,20 @@ class Answer:
         Raises ``Unavailable`` when the log could not be read for ``PATIENCE_SECONDS``, and what it was ended with.
         """
         async for batch in self._log.batches():
-            if self._refusal and not self._left:
-                raise self._refusal
+            await self._check(batch)
             self._log.silence = SILENCE_SECONDS
             if self._log.trouble:
                 await self._recover(self._log.trouble)
             yield batch
+
+    async def _check(self, batch: Sequence[Event]) -> None:
+        """Raises what its reader is told instead. It may be for its key that an answer was stopped by somebody else."""
+        if self._left:
+            return
+        if batch and isinstance(batch[-1], Ended) and batch[-1].reason == "cancelled":
+            await key_watch.look_safely()
+        if self._refusal:
+            raise self._refusal
 
     async def settle(self) -> None:
         """The ended answer is charged, so that what its caller is told is what the ledger says."""

@@ -23,7 +23,7 @@ End = Callable[[ChatappError], None]
 def authenticate(authorization: str) -> ApiKey:
     """The caller's key, with tenant, plan and member; its use is noted.
 
-    Raises ``InvalidKey``, and ``Forbidden`` when its member was suspended or has left the workspace.
+    Raises ``InvalidKey``, and ``Forbidden`` when its workspace or member was suspended, or the member has left it.
     """
     scheme, _, secret = authorization.partition(" ")
     key = ApiKey.find(secret.strip()) if scheme.lower() == "bearer" and secret.strip() else None
@@ -46,7 +46,7 @@ def _refusal(key: ApiKey | None) -> ChatappError | None:
     if key is None:
         return InvalidKey()
     if not key.member_is_active:
-        return Forbidden("The member this API key acts for is no longer active in its workspace.")
+        return Forbidden("The workspace of this API key, or the member it acts for there, is no longer active.")
     return None
 
 

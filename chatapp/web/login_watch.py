@@ -40,9 +40,10 @@ class Login:
     def find_membership(self) -> Membership | None:
         """As ``get_membership``, while all of this still holds. One query."""
         session = Session.objects.filter(pk=self.session, expire_date__gt=timezone.now())
-        rows = Membership.objects.select_related("tenant__plan", "user__chosen")
-        user = {"user": self.user, "user__password": self.password, "user__is_active": True}
-        return rows.filter(Exists(session), **user, tenant__slug=self.workspace).first()
+        rows = Membership.objects.active().select_related("tenant__plan", "user__chosen")
+        user = {"user": self.user, "user__password": self.password}
+        found: Membership | None = rows.filter(Exists(session), **user, tenant__slug=self.workspace).first()
+        return found
 
 
 def find_ended(logins: Iterable[Login]) -> dict[Login, int]:
@@ -66,11 +67,12 @@ def _living_sessions(keys: set[str]) -> set[str]:
 
 
 def _places(users: set[UUID]) -> dict[tuple[UUID, str], set[str]]:
-    """The workspaces of everyone who may log in, by person and password."""
+    """The workspaces that are active of everyone who may log in, by person and password."""
     rows = User.objects.filter(pk__in=users, is_active=True).order_by()
     places: dict[tuple[UUID, str], set[str]] = defaultdict(set)
-    for user, password, slug in rows.values_list("pk", "password", "memberships__tenant__slug"):
-        places[user, password].add(slug)
+    where = ("memberships__tenant__slug", "memberships__tenant__is_active")
+    for user, password, slug, is_active in rows.values_list("pk", "password", *where):
+        places[user, password].update([slug] if is_active else [])
     return places
 
 

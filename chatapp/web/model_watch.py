@@ -23,7 +23,7 @@ class ModelWatch(Watch[Listener, None]):
 
     async def add(self, listener: Listener) -> dict[str, Any]:
         """Start to tell ``listener``; returns the model as it is now, as far as that can be told."""
-        await self._look_safely()
+        await self.look_safely()
         self.listen(listener, None)
         return self.model
 

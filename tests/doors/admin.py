@@ -13,7 +13,7 @@ from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import LedgerEntry
+from accounts.models import Erasure, LedgerEntry
 from accounts.quotas import today
 from chatapp.queue.models import OfferedModel
 from feedback.models import DailyRating
@@ -30,6 +30,7 @@ MODELS = {
     "accounts/apikey": "kept",
     "accounts/usageday": "read",
     "accounts/ledgerentry": "read",
+    "accounts/erasure": "read",
     "chat/conversation": "read",
     "chat/generation": "read",
     "queue/offeredmodel": "edited",
@@ -92,6 +93,7 @@ def make_missing(world: World) -> None:
     ApiKeyFactory(membership=owner)
     OfferedModel.objects.create(name="zebra")
     EmailAddress.objects.create(user=owner.user, email=owner.user.email, primary=True)
+    Erasure.objects.create()  # of somebody who is gone
     LedgerEntry.everyone.create(
         **run, generation_id=world.owners.generation, user=owner.user, prompt_tokens=1, output_tokens=1
     )

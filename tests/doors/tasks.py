@@ -27,6 +27,8 @@ class Task:
 # In a world whose answers in line have been written, and not been read by anybody.
 TASKS = {
     "chat.sweep": Task((), ENDED),
+    "chat.stop": Task((), frozenset()),  # nobody was shut out
+    "chat.erase": Task((), frozenset()),  # nobody asked for it
     "chat.purge": Task((), frozenset()),  # nothing was deleted
     "chat.title": Task(("{tenant}", "{question}"), frozenset({"Generation", "logs"})),
     "chat.collect_title": Task(("{tenant}", "{live_generation}"), ENDED),

@@ -10,6 +10,7 @@ from django.test import Client
 
 from accounts.models import LedgerEntry, Plan, User
 from accounts.quotas import today
+from chatapp.chat.tasks import erase
 from tests.factories import GenerationFactory, MembershipFactory
 
 pytestmark = pytest.mark.django_db
@@ -103,6 +104,7 @@ def test_deleting_a_person_takes_their_conversations_and_keeps_the_ledger(staff)
         day=today(),
     )
     page = staff.post(f"/admin/accounts/user/{person.pk}/delete/", {"post": "yes"})
+    erase()
     assert (page.status_code, User.objects.filter(pk=person.pk).exists()) == (302, False)
     assert LedgerEntry.everyone.get(pk=ledger.pk).user is None
     assert staff.get(f"/admin/accounts/ledgerentry/{ledger.pk}/delete/").status_code == 403

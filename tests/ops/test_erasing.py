@@ -8,10 +8,12 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.models import ApiKey, LedgerEntry, Membership, Preferences, Tenant, UsageDay, User
 from accounts.quotas import today
 from chatapp.chat.models import Conversation, Generation, Message
+from chatapp.chat.tasks import erase as erase_in_background
 from feedback.models import DailyRating, Rating, RatingEvent
 from tests.factories import (
     AnswerFactory,
@@ -56,7 +58,8 @@ def live(membership: Membership, rows: int) -> Membership:
 def call(membership: Membership) -> Generation:
     key = ApiKeyFactory(membership=membership)
     told = {"tenant": membership.tenant, "user": membership.user, "api_key": key, "kind": Generation.Kind.CALL}
-    return Generation.everyone.create(model="test", prompt_version="api", state="done", reserved_on=today(), **told)
+    made = {"model": "test", "prompt_version": "api", "state": "done", "reserved_on": today()}
+    return Generation.everyone.create(**made, **told, finished_at=timezone.now())
 
 
 def ledger(generation: Generation) -> None:
@@ -75,13 +78,25 @@ def left(model, **where) -> int:
     return getattr(model, "everyone", model.objects).filter(**where).count()
 
 
-def on_the_page(staff, kind, row):
+def ask_on_the_page(staff, kind, row):
     return staff.post(f"/admin/accounts/{kind}/{row.pk}/delete/", {"post": "yes"})
 
 
-def from_the_list(staff, kind, *rows):
+def ask_from_the_list(staff, kind, *rows):
     chosen = {"action": "delete_selected", "_selected_action": [str(row.pk) for row in rows], "post": "yes"}
     return staff.post(f"/admin/accounts/{kind}/", chosen)
+
+
+def on_the_page(staff, kind, row):
+    reply = ask_on_the_page(staff, kind, row)
+    erase_in_background()
+    return reply
+
+
+def from_the_list(staff, kind, *rows):
+    reply = ask_from_the_list(staff, kind, *rows)
+    erase_in_background()
+    return reply
 
 
 WAYS = pytest.mark.parametrize("erase", [on_the_page, from_the_list])

@@ -8,8 +8,9 @@ import openai
 import pytest
 from django.utils import timezone
 
-from accounts.models import ApiKey, Membership, UsageDay, User
-from accounts.services import erase_people
+from accounts.models import ApiKey, Membership, Tenant, UsageDay, User
+from accounts.services import begin_erasing
+from chatapp.chat import tasks
 from chatapp.chat.models import Generation
 from tests.factories import ApiKeyFactory
 
@@ -33,13 +34,35 @@ def remove(key):
 
 
 def erase(key):
-    erase_people(people=[key.user])
+    begin_erasing(rows=[key.user], by=key.user)
+    tasks.erase()
+
+
+def suspend_workspace(key):
+    Tenant.objects.filter(pk=key.tenant_id).update(is_active=False)
+
+
+def erase_workspace(key):
+    begin_erasing(rows=[key.tenant], by=key.user)
+    tasks.erase()
 
 
 ENDS = pytest.mark.parametrize(
     ("end", "code"),
-    [(revoke, "invalid_api_key"), (suspend, "forbidden"), (remove, "forbidden"), (erase, "invalid_api_key")],
+    [
+        (revoke, "invalid_api_key"),
+        (suspend, "forbidden"),
+        (remove, "forbidden"),
+        (erase, "forbidden"),
+        (suspend_workspace, "forbidden"),
+        (erase_workspace, "forbidden"),
+    ],
 )
+
+
+def is_told_to_stop(transport, machine, job):
+    renewal = transport.renew(machine.name)
+    return job.id in renewal.cancelled | renewal.lost
 
 
 def read(stream):
@@ -65,7 +88,7 @@ def test_a_stream_ends_in_words_though_its_worker_says_nothing(client, key, tran
     _, error = read(stream)
     assert time.monotonic() - began < PROMISED_SECONDS
     assert error.body["code"] == code
-    wait_until(lambda: job.id in transport.renew(machine.name).cancelled)
+    wait_until(lambda: is_told_to_stop(transport, machine, job))
 
 
 @ENDS
@@ -77,7 +100,7 @@ def test_a_whole_answer_is_refused(client, key, transport, machine, end, code):
     end(key)
     caller.join(PROMISED_SECONDS)
     assert caller.error.code == code
-    wait_until(lambda: job.id in transport.renew(machine.name).cancelled)
+    wait_until(lambda: is_told_to_stop(transport, machine, job))
 
 
 def test_one_that_waits_in_line_leaves_it(client, key, transport):
@@ -127,3 +150,17 @@ def test_the_calls_of_other_keys_go_on(client, client_with, key, machine):
     machine.write(job, "all of it")
     machine.end(job)
     assert read(stream) == ("all of it", None)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_one_that_the_sweep_stops_first_is_told_of_its_key_all_the_same(client, key, transport, machine, stream):
+    caller = Asking(client, stream=stream)
+    job = machine.take()
+    machine.start(job)
+    revoke(key)
+    tasks.stop()
+    assert job.id in transport.renew(machine.name).cancelled
+    machine.end(job, "cancelled")
+    caller.join(PROMISED_SECONDS)
+    error = read(caller.reply)[1].body if stream else caller.error
+    assert (error["code"] if stream else error.code) == "invalid_api_key"

@@ -60,6 +60,10 @@ def delete_workspace(person: Membership, client: Client) -> None:
     Tenant.objects.get(pk=person.tenant_id).delete()
 
 
+def suspend_workspace(person: Membership, client: Client) -> None:
+    Tenant.objects.filter(pk=person.tenant_id).update(is_active=False)
+
+
 def move_elsewhere(person: Membership, client: Client) -> None:
     remove(person, client)
     MembershipFactory(user=person.user)
@@ -73,6 +77,7 @@ ENDS = {
     delete_person: 4401,
     remove: 4404,
     delete_workspace: 4404,
+    suspend_workspace: 4404,
     move_elsewhere: 4404,
 }
 
