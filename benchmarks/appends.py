@@ -32,6 +32,10 @@ BLOCKS = {  # head, and what is repeated after it
     "table": ("| a | b | c |\n|---|--:|---|\n", "| **row** | 12 | some words |\n"),
     "quote": ("", f"> {WORDS}\n"),
     "code": ("```python\n", "value = compute(1, 'two')  # three\n"),
+    "formulas": ("", WORDS + "Then \\(a_1 \\cdot b\\) and $\\frac{a}{b^2}$. "),
+    "formulas in items": ("", "- so \\(a_1 \\cdot b\\) and $\\sqrt{c^2}$\n"),
+    "one formula": ("$$\n", "a_1 + \\frac{b}{c} + \\\\\n"),
+    "tasks": ("", f"- [x] {WORDS}\n"),
     "code in an item": ("- first\n  ```python\n", "  value = compute(1, 'two')\n"),
 }
 MEASURE = """

@@ -1,5 +1,5 @@
 // Fetches the browser libraries at the versions below and writes them, minified, where the pages load them from:
-// static/js/vendor/, static/fonts/, static/icons.svg. The outputs are committed, so that running the
+// static/js/vendor/, static/css/vendor/, static/fonts/, static/icons.svg. The outputs are committed, so that running the
 // product needs neither node nor a network. Run `node scripts/vendor.mjs` after changing a version or an icon.
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
@@ -12,6 +12,7 @@ const PACKAGES = {
   "@hotwired/stimulus": "3.2.2",
   "markdown-it": "15.0.3",
   dompurify: "3.4.18",
+  katex: "0.19.1",
   "@highlightjs/cdn-assets": "11.12.0",
   "lucide-static": "1.62.0",
   "@fontsource-variable/geist": "5.3.0",
@@ -24,6 +25,7 @@ const BUNDLES = {
   stimulus: 'export * from "@hotwired/stimulus";',
   "markdown-it": 'export { default } from "markdown-it";',
   dompurify: 'export { default } from "dompurify";',
+  katex: 'export { render } from "katex";',
 };
 
 // module that a bundle would bring -> one of ours in its place
@@ -95,6 +97,17 @@ function copyFonts() {
   }
 }
 
+/** The stylesheet of formulas, in a layer of its own, and the fonts that it names. */
+function copyFormulaStyles() {
+  const target = path.join(root, "static/css/vendor");
+  emptyFolder(target);
+  const css = fs.readFileSync(inPackages("katex/dist/katex.min.css"), "utf8");
+  const shrunk = css.replace(/,url\([^)]*\.(?:woff|ttf)\) format\("\w+"\)/g, "");
+  const fonts = [...shrunk.matchAll(/url\(fonts\/([\w-]+\.woff2)\)/g)].map(([, file]) => file);
+  for (const file of fonts) fs.copyFileSync(inPackages("katex/dist/fonts", file), path.join(root, "static/fonts", file));
+  fs.writeFileSync(path.join(target, "katex.css"), `@layer vendor {${shrunk.replaceAll("url(fonts/", "url(../../fonts/")}}\n`);
+}
+
 /** One sprite: <use href="icons.svg#copy">. Stroke and size come from the stylesheet. */
 function writeIcons() {
   const symbols = ICONS.map((name) => {
@@ -127,6 +140,7 @@ try {
   const bundled = await bundle();
   copyHighlighter();
   copyFonts();
+  copyFormulaStyles();
   writeIcons();
   writeLicences(bundled);
 } finally {

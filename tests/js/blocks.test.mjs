@@ -5,7 +5,9 @@ import "./support/modules.mjs";
 const { default: MarkdownIt } = await import("vendor/markdown-it");
 const { GrowingMarkdown, blocksOf, lineStart } = await import("models/blocks");
 
-const md = new MarkdownIt({ html: false, linkify: true, breaks: true });
+const { dialect } = await import("models/dialect");
+
+const md = new MarkdownIt({ html: false, linkify: true, breaks: true }).use(dialect);
 const parse = (text, env) => md.parse(text, env);
 const render = (blocks, env) => blocks.map((block) => md.renderer.render(block, md.options, env));
 
@@ -40,6 +42,9 @@ const SOURCES = {
   "rules and setext": "a\n\n---\n\nb\n---\n\nc\n",
   "a definition above its use": "[x]: https://example.org/path\n\nsee [x] here\n\nand [x] there\n",
   "windows line ends": "a\r\n\r\n- b\r\n- c\r\n\r\nd\r\n",
+  "formulas": "so \\(a_1\\) is\n\n\\[\na\n=\nb\n\\]\n\n$$x$$\nand $5 or $x$\n\n- \\(c\\)\n",
+  "notes above their use": "[^1]: one\n    more\n\n    still\n[^n]: two\n\nsee [^1] and [^n]\n\nend",
+  "tasks": "- [ ] a\n- [x] b\n\n  more\n\nend\n",
   "nested lists": "1. a\n   - b\n     - c\n\n2. d\n\n```\nx\n```\n",
 };
 

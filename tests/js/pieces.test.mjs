@@ -31,6 +31,9 @@ const LONG_BLOCKS = {
   "a quote": repeat(() => `> ${WORDS}\n`),
   "a list in a quote": repeat(() => `> - ${WORDS}\n`),
   "code": "```python\n" + repeat((index) => `x = ${index}  # **no mark**\n`),
+  "a paragraph of formulas": repeat(() => `${WORDS}\\(a_1 * b\\) and $c^2$. `),
+  "a list of formulas": repeat(() => `- ${WORDS} \\(a_1 * b\\)\n`),
+  "a list of tasks": repeat(() => `- [x] ${WORDS}\n`),
   "code in an item": "- first\n  ```python\n" + repeat((index) => `  x = ${index}\n`),
 };
 
@@ -87,7 +90,7 @@ const SOURCES = [
   "x\ny\n| a |\n|--|\n| 1 |\n| 2 |\n\nz",
   "- a\n\n\n  b\n\n      code\n\n      more\n\nx",
   "a\r\nb\r\nc\r\n\r\n- d\r\n- e\r\n- f\r\n\r\ng",
-  "\\[\na\n=\n- b\n\\]\n\nc \\(d\ne\\) f\n\ng",
+  "\\[\na\n=\n- b\n\\]\n\nc \\(d\ne\\) f\nh i\nj k\n\ng",
 ];
 
 for (const source of SOURCES) {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import "./support/modules.mjs";
 
+const { OPEN } = await import("models/formula_marks");
 const { tidy } = await import("models/unfinished");
 
 const CASES = [
@@ -29,6 +30,15 @@ const CASES = [
   ["inside a fence of an item nothing is touched", "10. x\n    ```py\n    a ** b", "10. x\n    ```py\n    a ** b"],
   ["inside a fence of a quote nothing is touched", "> ```py\n> a **b", "> ```py\n> a **b"],
   ["after a closed fence marks are closed again", "```\nx\n```\n\n**a", "```\nx\n```\n\n**a**"],
+  ["an open formula is closed, and known as open", "so \\(a_1 * b", `so \\(a_1 * b${OPEN}\\)`],
+  ["an open formula of its own lines", "$$\na **b", `$$\na **b${OPEN}$$`],
+  ["an open formula inside bold", "**so \\[a*b", `**so \\[a*b${OPEN}\\]**`],
+  ["an open dollar with a formula after it", "so $a_1*b", `so $a_1*b${OPEN}$`],
+  ["a dollar that may be money is let be", "for $5 or **so", "for $5 or **so**"],
+  ["marks inside a formula mean nothing", "\\(a*b\\) *c", "\\(a*b\\) *c*"],
+  ["a formula with nothing after it is left out", "so \\(", "so "],
+  ["a formula inside code is code", "use `\\(pri", "use `\\(pri`"],
+  ["an escaped star is no mark", "2 \\*3", "2 \\*3"],
   ["an open mark of an earlier paragraph is let be", "a ** b **c\n\nd", "a ** b **c\n\nd"],
 ];
 

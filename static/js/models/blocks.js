@@ -38,7 +38,7 @@ export function lineStart(source, line) {
 export class GrowingMarkdown {
   #from = 0; // where the block that grows begins
   #cut = WHOLE; // where its last piece begins
-  #env = { references: {} };
+  #env = { references: {}, footnotes: {}, growing: true };
 
   /** `parse(text, env)` is markdown-it's: a flat token list. */
   constructor(parse, long = LONG) {
@@ -111,6 +111,7 @@ export class GrowingMarkdown {
   }
 
   #copyOfEnv() {
-    return { references: { ...this.#env.references } };
+    const { references, footnotes } = this.#env;
+    return { ...this.#env, references: { ...references }, footnotes: { ...footnotes } };
   }
 }

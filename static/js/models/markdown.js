@@ -3,8 +3,11 @@ import MarkdownIt from "vendor/markdown-it";
 import { blocksOf, GrowingMarkdown } from "models/blocks";
 import { dialect } from "models/dialect";
 import "models/entities"; // which vendor/markdown-it imports: named here to be loaded with the rest
+import { follow } from "models/footnotes";
+import { Formulas } from "models/formulas";
 import { highlight, highlightLines } from "models/highlight";
 import { patch } from "models/patch";
+import { drawBoxes } from "models/tasks";
 import { tidy } from "models/unfinished";
 
 const OUTWARD = "noopener noreferrer nofollow";
@@ -48,12 +51,14 @@ export class MarkdownView {
   #columns = null; // widths in px, where that is a table
   #tail = []; // drawn again for each word
   #provisional = false; // something is shown in pieces, or was
+  #formulas = new Formulas();
   #whole = false; // all is shown as the whole source gives it, and would begin anew if it went on
 
   /** `codeBox` is the <template> put around every code block. */
   constructor(element, codeBox) {
     this.element = element;
     this.codeBox = codeBox;
+    element.addEventListener("click", (event) => follow(event.target.closest("a"), element) && event.preventDefault());
   }
 
   /** Show the source so far, with the marks closed that are still open. */
@@ -64,9 +69,10 @@ export class MarkdownView {
   /** Show the whole source. It may still go on later, when an answer is continued. */
   finish(source) {
     if (this.#whole && source === this.#source) return;
-    const { references } = this.#show(source);
+    const { references, footnotes, awaited } = this.#show(source);
     // A definition may stand below its use, which has been shown without it; and a long block was shown in pieces.
-    if (this.#provisional || Object.keys(references).length) this.#showAll(source);
+    const apart = awaited || Object.keys({ ...references, ...footnotes }).length > 0;
+    if (this.#provisional || apart) this.#showAll(source);
     this.#colour(this.#tail, highlight);
   }
 
@@ -77,7 +83,7 @@ export class MarkdownView {
     if (settled.length) this.#settle(this.#render(settled, env));
     if (piece.length) this.#setAside(this.#render(piece, env));
     if (tidy || this.#pieces.length) this.#draw(this.#render(growing, env));
-    else this.#tail = patchAll(() => this.element, this.#tail, this.#render(growing, env));
+    else this.#tail = this.#put(() => this.element, this.#tail, this.#render(growing, env));
     return env;
   }
 
@@ -92,7 +98,7 @@ export class MarkdownView {
     this.#colour(nodes, highlightLines);
     const news = nodes.map(asPiece);
     if (this.#pieces.length) for (const node of news) this.#join(node);
-    this.#tail = patchAll((node) => this.#parentOf(node), this.#tail, news);
+    this.#tail = this.#put((node) => this.#parentOf(node), this.#tail, news);
   }
 
   /** A piece goes on in the direction of the first one, and a table in its columns. */
@@ -117,24 +123,37 @@ export class MarkdownView {
   }
 
   #settle(nodes) {
-    if (this.#pieces.length) for (const node of [...this.#pieces, ...this.#tail.splice(0)]) node.remove();
-    this.#colour(patchAll(() => this.element, this.#tail, nodes), highlight);
-    this.#pieces = this.#tail = [];
+    const drawn = this.#pieces.length ? [...this.#pieces, ...this.#tail.splice(0)] : [];
+    this.#formulas.keep(drawn);
+    for (const node of drawn) node.remove();
+    const olds = this.#tail.splice(0, nodes.length); // what follows them goes on where it is
+    this.#colour(this.#put(() => this.element, olds, nodes), highlight);
+    this.#pieces = [];
   }
 
   #showAll(source) {
     const env = {};
     const nodes = this.#render(blocksOf(parser.parse(source, env)), env);
+    this.#formulas.keep(this.element.children);
     this.element.replaceChildren(...nodes);
+    this.#formulas.draw(nodes);
     this.#colour(nodes, highlight);
     this.#pieces = this.#tail = [];
     this.#whole = true;
+  }
+
+  /** Make `olds` into `news`, formulas drawn. Returns what is shown now. */
+  #put(parentOf, olds, news) {
+    const shown = patchAll(parentOf, olds, news);
+    this.#formulas.draw(shown);
+    return shown;
   }
 
   #render(blocks, env) {
     const fragment = DOMPurify.sanitize(parser.renderer.render(blocks.flat(), parser.options, env), SAFE);
     for (const pre of fragment.querySelectorAll("pre")) this.#boxCode(pre);
     for (const table of fragment.querySelectorAll("table")) boxTable(table);
+    drawBoxes(fragment);
     return [...fragment.children];
   }
 

@@ -1,9 +1,12 @@
+import { isSame } from "models/formulas";
+
 /**
  * Make the node `old` equal to `next` and return the node that is now in its place. What is equal stays untouched, and
- * text that has only grown grows, so that a selection and a sideways scroll inside it survive.
+ * text that has only grown grows, so that a selection and a sideways scroll inside it survive. So does a formula that is
+ * drawn already.
  */
 export function patch(old, next) {
-  if (old.isEqualNode(next)) return old;
+  if (old.isEqualNode(next) || isSame(old, next)) return old;
   if (old.nodeType === Node.TEXT_NODE && next.nodeType === Node.TEXT_NODE) return patchText(old, next.data);
   if (!sameShell(old, next)) {
     old.replaceWith(next);

@@ -1,8 +1,10 @@
+import { closerOf, endOf, FORMULAS, OPEN } from "models/formula_marks";
+
 const FENCE = /^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(`{3,}(?=[^`]*$)|~{3,})(.*)$/gm;
 // A last line that is nothing but markup so far: "-" would turn the line above into a heading, "``" is half a fence.
 const BARE_MARK = /(^|\n)[ \t]*(?:[-+*=_#>~`|]+|\d{1,9}[.)])[ \t]*$/;
 const HALF_LINK = /!?\[([^\]\n]*)\]\([^)\n]*$/;
-const MARK = /`+|\*{1,3}|~~/g;
+const MARK = /\\[([]|\\[^]|`+|\*{1,3}|~~|\$\$?/g;
 
 /**
  * Markdown that is still being written, as it will most likely look: marks that were opened and not yet closed are closed,
@@ -26,20 +28,41 @@ function insideFence(text) {
 }
 
 function closeMarks(paragraph) {
-  const open = []; // [mark, index after it]
-  for (const { 0: mark, index } of paragraph.matchAll(MARK)) {
-    const code = open.at(-1)?.[0].startsWith("`");
-    if (open.at(-1)?.[0] === mark) open.pop();
-    else if (!code && opens(paragraph, mark, index)) open.push([mark, index + mark.length]);
-  }
-  const empty = open.length > 0 && open.at(-1)[1] === paragraph.length;
-  const kept = empty ? paragraph.slice(0, -open.pop()[0].length) : paragraph;
-  const closers = open.map(([mark]) => mark).reverse().join("");
+  const open = openMarks(paragraph);
+  const empty = open.length > 0 && open.at(-1).after === paragraph.length;
+  const kept = empty ? paragraph.slice(0, -open.pop().mark.length) : paragraph;
+  const closers = open.map(({ closer }) => closer).reverse().join("");
   return closers ? kept.trimEnd() + closers : kept;
+}
+
+/** The marks of `paragraph` that nothing closes, outermost first: {mark, closer, after: index behind it}. */
+function openMarks(paragraph) {
+  const open = [];
+  let from = 0; // inside code and formulas no mark means anything
+  for (const { 0: mark, index } of paragraph.matchAll(MARK)) {
+    if (index < from) continue;
+    const code = open.at(-1)?.mark.startsWith("`");
+    const formula = code ? null : FORMULAS.find(([opener]) => opener === mark);
+    if (open.at(-1)?.mark === mark) open.pop();
+    else if (formula) from = passFormula(paragraph, index, formula, open);
+    else if (!code && opens(paragraph, mark, index)) open.push({ mark, closer: mark, after: index + mark.length });
+  }
+  return open;
+}
+
+/** Where to go on after the formula that may begin at `index`. */
+function passFormula(paragraph, index, [opener, closer], open) {
+  const after = index + opener.length;
+  const end = endOf(paragraph, index, [opener, closer]);
+  if (end >= 0) return end + closer.length;
+  const missing = closerOf(paragraph, index, [opener, closer]);
+  if (missing) open.push({ mark: opener, closer: OPEN + missing, after });
+  return missing ? paragraph.length : after;
 }
 
 /** Code may begin anywhere; emphasis not before a space, which makes a star a bullet or a product. */
 function opens(paragraph, mark, index) {
+  if (mark.startsWith("\\")) return false;
   const next = paragraph[index + mark.length];
   return mark.startsWith("`") || next === undefined || !/\s/.test(next);
 }
