@@ -70,8 +70,9 @@ async def heard(tab: Tab, said: Said, its: Things, own: Things):
     """What a new tab is told to a frame that names ``its`` things, and what the frame has changed."""
     await tab.open()
     before = await look()
-    await tab.send(said.frame, ref=1, **fill(said.fields, its, own))
+    sent = fill(said.fields, its, own)
+    await tab.send(said.frame, ref=1, **sent)
     if said.owner == "nothing":
         await tab.send("ping", ref="after nothing")
-    frame = await tab.next()
+    frame = {name: "as sent" if sent.get(name) == value else value for name, value in (await tab.next()).items()}
     return {"type": "nothing"} if frame.get("ref") == "after nothing" else frame, changed(before, await look())

@@ -122,8 +122,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 logger.exception("socket.request_failed")
             await self._refuse(request and request.ref, refusal or ChatappError())
 
-    async def _refuse(self, ref: Any, error: ChatappError) -> None:
-        await self._send({"type": "error", "ref": ref, "error": error.as_json()})
+    async def _refuse(self, ref: Any, error: ChatappError, **names: str) -> None:
+        await self._send({"type": "error", "ref": ref, **names, "error": error.as_json()})
 
     async def _handle(self, request: frames.Request) -> None:
         match request:
@@ -180,16 +180,17 @@ class ChatConsumer(AsyncWebsocketConsumer):
             task.cancel()
 
     async def _run_stream(self, stream: AnswerStream, ref: Any) -> None:
+        """What ends it names its answer: of a stream that the server began, the client knows no ``ref``."""
         try:
             with tenant_scope(self.membership.tenant_id):
                 await stream.run()
         except ChatappError as error:
-            await self._refuse(ref, error)
+            await self._refuse(ref, error, **stream.names)
         except TransportUnavailable:
             await self.close(RESTARTED)  # the client reconnects and subscribes again where it stood
         except Exception:
             logger.exception("socket.stream_failed")
-            await self._refuse(ref, ChatappError())
+            await self._refuse(ref, ChatappError(), **stream.names)
 
     # Hints from other tabs and tasks
 

@@ -77,7 +77,7 @@ def new_turn_json(question: Message, answer: Message, generation: Generation) ->
 def messages_json(shown: Sequence[Message], tree: Iterable[Message], reader: UUID) -> list[dict[str, Any]]:
     """``shown`` as JSON. ``tree`` is all of the conversation: it tells which siblings each has."""
     siblings, ratings = _siblings(tree), Rating.objects.of(reader, shown)
-    rows = [_message_json(message, siblings, _runs(message), ratings.get(message.pk)) for message in shown]
+    rows = [_message_json(message, siblings, runs_of(message), ratings.get(message.pk)) for message in shown]
     for row in rows[:-1]:
         row["can_continue"] = False  # the conversation has gone on from it as it is
     return rows
@@ -117,6 +117,7 @@ def _message_json(
     }
 
 
-def _runs(message: Message) -> Runs:
+def runs_of(message: Message) -> Runs:
+    """One query, unless they were prefetched."""
     answers = (generation for generation in message.generations.all() if generation.kind == Generation.Kind.ANSWER)
     return Runs(tuple(sorted(answers, key=lambda generation: generation.created_at)))

@@ -24,6 +24,8 @@ from chatapp.queue.positions import line_watch
 from inference.errors import TransportUnavailable, UnknownGeneration
 from inference.messages import Ended, Event, Started, Text
 
+from .payloads import runs_of
+
 Frame = dict[str, Any]
 RETRY_SECONDS = 1.0
 MARK_SECONDS = 0.5  # until the database hears of an answer that has begun: who starts a crowd has no time for it
@@ -54,7 +56,7 @@ class AnswerStream:
         self._fold = Fold()
         self._was_let_in = unfinished
         self._kept_seq = 0
-        self._names = {"message": str(message_id), "generation": str(generation_id)}
+        self.names = {"message": str(message_id), "generation": str(generation_id)}
 
     async def run(self) -> None:
         """Until the end has been sent. Raises ``NotFound`` when the reader may not see the answer."""
@@ -69,7 +71,7 @@ class AnswerStream:
     async def _read(self) -> None:
         if not self._unfinished and await self._tell_if_finished():
             return
-        waiting, log = asyncio.create_task(self._tell_position()), LogFollower(self._names["generation"], self._seq)
+        waiting, log = asyncio.create_task(self._tell_position()), LogFollower(self.names["generation"], self._seq)
         try:
             async for events in log.batches():
                 if events:
@@ -127,7 +129,7 @@ class AnswerStream:
             place = await line_watch.place(str(self._generation_id))
             if place is not None and place != told:
                 told = place
-                await self._send({"type": "state", **self._names, "state": "queued", "position": place.as_json()})
+                await self._send({"type": "state", **self.names, "state": "queued", "position": place.as_json()})
             await asyncio.sleep(POSITION_SECONDS)
 
     async def _deliver(self, events: Sequence[Event]) -> None:
@@ -150,7 +152,7 @@ class AnswerStream:
         if not ended:
             self._marking = asyncio.create_task(self._mark_started(event))
         how = {"model": event.model, "sampling": event.sampling, "dropped_messages": event.dropped_messages}
-        await self._send({"type": "state", **self._names, "state": "streaming", "position": None, **how})
+        await self._send({"type": "state", **self.names, "state": "streaming", "position": None, **how})
 
     async def _mark_started(self, event: Started) -> None:
         await asyncio.sleep(MARK_SECONDS)
@@ -161,7 +163,7 @@ class AnswerStream:
         """A frame covers every event since the one before, so that a reader can check for gaps."""
         first, self._seq = self._seq + 1, last
         thoughts = {"thought": thought} if thought else {}
-        await self._send({"type": "tokens", **self._names, "first": first, "last": last, "text": text, **thoughts})
+        await self._send({"type": "tokens", **self.names, "first": first, "last": last, "text": text, **thoughts})
 
     async def _tell_end(self, event: Ended) -> None:
         if self._marking:
@@ -170,7 +172,7 @@ class AnswerStream:
         await self._send(
             {
                 "type": "end",
-                **self._names,
+                **self.names,
                 "seq": event.seq,
                 "finish_reason": event.reason,
                 "output_tokens": event.output_tokens,
@@ -190,13 +192,18 @@ class AnswerStream:
         return {"type": "usage", "usage": read_usage(self._membership.tenant).as_json()}
 
     async def _resync(self, message: Message, usage: Frame) -> None:
+        runs = await in_thread(runs_of)(message)
         await self._send(
             {
                 "type": "resync",
-                **self._names,
+                **self.names,
                 "seq": self._seq,
                 "text": message.text,
                 "thought": message.thought,
+                "model": message.model,
+                "sampling": runs.sampling,
+                "output_tokens": runs.output_tokens,
+                "dropped_messages": runs.dropped_messages,
                 **self._fate(message),
             }
         )

@@ -169,16 +169,27 @@ test("a conversation that cannot be opened any more is looked for once, and is t
   assert.deepEqual(told, [["removed", { id: "c" }]]);
 });
 
-test("a stream that fails without naming a request is subscribed to again after a pause", async () => {
+test("a stream that fails names its answer, and that one alone is subscribed to again after a pause", async () => {
   const { session, sent, elapse } = setUp({ messages: [question("q"), answer("a", "q", live)] });
+  const failed = (more = {}) => session.receive({ type: "error", ref: null, message: "a", generation: "g", error: { code: "server_error" }, ...more });
   session.receive(tokens(1, 2, "ab"));
-  session.receive({ type: "error", ref: null, error: { code: "server_error" } });
+  failed();
   assert.deepEqual(sent, []);
   await elapse();
   assert.deepEqual(sent, [subscribe(2)]);
-  session.receive({ type: "error", ref: "r9", error: { code: "bad_request" } });
+  failed({ message: "x" });
+  failed({ ref: "r9" });
+  failed({ message: undefined });
   await elapse();
   assert.equal(sent.length, 1);
+});
+
+test("a stream that can never go on is read from the database", async () => {
+  const stored = [question("q"), answer("a", "q", { generation: "g", text: "Yes" })];
+  const { session, sent, elapse } = setUp({ messages: [question("q"), answer("a", "q", live)], stored });
+  session.receive({ type: "error", ref: null, message: "a", generation: "g", error: { code: "not_found" } });
+  await elapse();
+  assert.deepEqual([session.thread.leaf.text, sent], ["Yes", []]);
 });
 
 test("a conversation that was left says nothing any more", async () => {

@@ -317,6 +317,14 @@ test("a refusal that names no request is nobody's where there are two, or none",
   assert.equal(timers.size, 1, "nothing is tried again");
 });
 
+test("a stream that failed is nobody's refusal", () => {
+  const { connection, sockets, told, timers, open } = setUp();
+  open();
+  connection.request(unanswered);
+  sockets[0].say({ ...refusal(null, "server_error"), message: "a", generation: "g" });
+  assert.deepEqual([told.at(-1), timers.size, sockets[0].sent.length], ["error", 1, 1]);
+});
+
 test("a request that was answered while its next try was due is not sent again", () => {
   const { connection, sockets, fire, open } = setUp();
   open();

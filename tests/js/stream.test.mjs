@@ -124,6 +124,15 @@ test("a resync replaces the thought, as it does the text", () => {
   assert.deepEqual([stream.thought, stream.text], ["Hm, well.", "Yes"]);
 });
 
+test("a resync tells how the answer was made, and what it does not tell stays", () => {
+  const stream = answer({ state: "streaming", model: "old", output_tokens: 4 });
+  const resync = { type: "resync", generation: "g", seq: 1, state: "done", text: "Yes", can_continue: false };
+  stream.apply({ ...resync, model: "new", output_tokens: 17, dropped_messages: 2 });
+  assert.deepEqual([stream.model, stream.outputTokens, stream.dropped], ["new", 17, 2]);
+  stream.apply(resync);
+  assert.deepEqual([stream.model, stream.outputTokens, stream.dropped], ["new", 17, 2]);
+});
+
 test("nothing follows the end", () => {
   const stream = answer();
   stream.apply(end(1, 0, { state: "stopped", can_continue: true }));

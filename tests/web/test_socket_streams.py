@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from accounts.scoping import all_tenants
-from chatapp.chat.models import Message
+from chatapp.chat.models import Conversation, Message
 from chatapp.queue import positions
 from chatapp.web import streams
 from chatapp.web.payloads import thread_json
@@ -295,3 +295,44 @@ async def test_a_conversation_deleted_in_the_middle_of_an_answer_ends_it(member,
         assert frames[-1]["state"] == "stopped"
     await reader.send("subscribe", ref=2, **names, after_seq=0)
     assert (await reader.one("error"))["error"]["code"] == "not_found", "but nobody begins to read it now"
+
+
+async def test_a_resync_tells_how_all_of_the_answer_was_made(tab, tab_of, member, work):
+    accepted = await tab.ask()
+    job = await work("take")
+    await work("start", job)
+    await work("write", job, "One ", "two ")
+    await work("end", job, "cancelled")
+    await tab.one("end")
+    await tab.send("continue", ref=2, key=uuid.uuid4(), message=accepted["answer"]["id"])
+    again = await tab.one("accepted")
+    await work("answer", "three")
+    await tab.one("end")
+    other = await tab_of(member)
+    await other.open()
+    names = {"message": accepted["answer"]["id"], "generation": again["generation"]}
+    await other.send("subscribe", ref=1, **names, after_seq=0)
+    resync = await other.one("resync")
+    [_, answer] = await sync_to_async(_thread)(accepted["conversation"]["id"])
+    for name in ("text", "thought", "model", "output_tokens", "dropped_messages", "can_continue", "state"):
+        assert resync[name] == answer[name], name
+    assert resync["output_tokens"] == 3
+
+
+def _thread(conversation_id):
+    with all_tenants():
+        return thread_json(Conversation.objects.get(pk=conversation_id))
+
+
+async def test_a_stream_that_fails_names_its_answer(tab, work, monkeypatch):
+    async def fail(stream):
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(streams.AnswerStream, "run", fail)
+    accepted = await tab.ask()
+    names = {"message": accepted["answer"]["id"], "generation": accepted["generation"]}
+    error = await tab.one("error")
+    assert (error["ref"], error["error"]["code"]) == (None, "server_error")
+    assert {name: error[name] for name in names} == names
+    await tab.send("subscribe", ref=7, **names, after_seq=0)
+    assert (await tab.one("error")) == {**error, "ref": 7}

@@ -46,7 +46,7 @@ export class Requests {
   /** Take a reply or an error; false when it belongs to none of these. */
   settle(frame) {
     const request = this.#waiting.get(frame.ref);
-    if (!request) return frame.type === "error" && !frame.ref && this.#objected(frame.error);
+    if (!request) return frame.type === "error" && !frame.ref && !frame.message && this.#objected(frame.error);
     this.#waiting.delete(frame.ref);
     if (frame.type === "error") request.reject(new RequestRefused(frame.error));
     else request.resolve(frame);

@@ -106,9 +106,12 @@ export class Session {
     this.emit("removed", { id: conversation });
   }
 
-  /** A stream that the server began by itself has failed: no request of ours is named. */
-  on_error({ ref }) {
-    if (!ref) this.later(() => this.#followLive(), pause(this.failures++));
+  /** A stream that the server began by itself has failed: it names the answer, and no request of ours. */
+  on_error({ ref, message, error }) {
+    const answer = this.thread.get(message);
+    if (ref || !answer?.live) return;
+    const again = mayPass(error) ? () => this.#subscribe(answer) : () => this.reload();
+    this.later(again, pause(this.failures++));
   }
 
   on_opened({ conversation, leaf, title }) {

@@ -89,8 +89,9 @@ export class MessageStream {
     return this.#finish({ seq, state, error, can_continue });
   }
 
-  on_resync({ seq, state, text, thought, error, can_continue }) {
-    this.text = text;
+  on_resync({ seq, state, text, thought, error, can_continue, model, sampling, output_tokens, dropped_messages }) {
+    Object.assign(this, { text, model: model ?? this.model, sampling: sampling ?? this.sampling, dropped: dropped_messages ?? this.dropped });
+    this.outputTokens = output_tokens ?? this.outputTokens; // of all its generations
     this.#thoughtSoFar(thought);
     return this.#finish({ seq, state, error, can_continue });
   }
