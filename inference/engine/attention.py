@@ -9,13 +9,18 @@ registry, which makes it build no masks: what a token may see follows from the b
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface
+
+from .transfer import send
 
 ATTENTION_NAME = "chatapp_paged"
 
@@ -81,9 +86,15 @@ class KVCache:
 
     def __init__(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int, like: Tensor) -> None:
         self.num_blocks, self.block_size = num_blocks, block_size
-        size = (num_blocks, block_size)
-        self.keys = {n: like.new_zeros(*size, s.kv_heads, s.key_dim) for n, s in shapes.items()}
-        self.values = {n: like.new_zeros(*size, s.kv_heads, s.value_dim) for n, s in shapes.items()}
+        self._lay_out(shapes, lambda n, *size: like.new_zeros(n, num_blocks, block_size, *size))
+
+    def _lay_out(self, shapes: dict[int, LayerShape], zeros: Callable[[int, int, int], Tensor]) -> None:
+        """Keys and values as parts of ``zeros(parts, kv_heads, dim)``: one operation wipes a block in all layers."""
+        sizes = Counter((s.kv_heads, dim) for s in shapes.values() for dim in (s.key_dim, s.value_dim))
+        self._stores = {size: zeros(parts, *size) for size, parts in sizes.items()}
+        left = {size: iter(store) for size, store in self._stores.items()}
+        self.keys = {n: next(left[s.kv_heads, s.key_dim]) for n, s in shapes.items()}
+        self.values = {n: next(left[s.kv_heads, s.value_dim]) for n, s in shapes.items()}
 
     def write(self, layer: int, slots: Tensor, key: Tensor, value: Tensor) -> None:
         """Store ``key`` and ``value`` [T, kv_heads, D] at ``slots`` [T] = block id * block size + offset."""
@@ -100,10 +111,13 @@ class KVCache:
         return gather(self.keys[layer]), gather(self.values[layer])
 
     def wipe(self, block_ids: list[int]) -> None:
-        """Zero blocks that may hold values that are not finite."""
-        for cache in (*self.keys.values(), *self.values.values()):
-            for block_id in block_ids:  # takes no memory, of which there may be none
-                cache[block_id].zero_()
+        """Zero blocks that may hold values that are not finite: in one operation for each shape of a layer."""
+        if not block_ids:
+            return
+        first, *_ = self._stores.values()
+        index = send(np.array(block_ids), first.device)
+        for store in self._stores.values():
+            store.index_fill_(1, index, 0)
 
 
 @dataclass(slots=True)

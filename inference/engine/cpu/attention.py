@@ -46,8 +46,7 @@ class CpuCache(KVCache):
     def __init__(self, shapes: dict[int, LayerShape], num_blocks: int, sharpness: float = 1.0) -> None:
         self._sharpness = sharpness  # by which scores are multiplied, to make a probe feel small differences
         self.shapes, self.num_blocks, self.block_size = shapes, num_blocks, BLOCK
-        self.keys = {n: _zeros(num_blocks, shape) for n, shape in shapes.items()}
-        self.values = {n: _zeros(num_blocks, shape) for n, shape in shapes.items()}
+        self._lay_out(shapes, lambda n, heads, dim: _zeros(n, num_blocks, heads, BLOCK * dim))
         self._args: dict[tuple[object, ...], LayerArgs] = {}
 
     def args(self, layer: int, heads: int, how: Attending) -> LayerArgs:
@@ -62,8 +61,7 @@ class CpuCache(KVCache):
         return self._args[key]
 
 
-def _zeros(num_blocks: int, shape: LayerShape) -> Tensor:
-    size = (num_blocks, shape.kv_heads, BLOCK * shape.key_dim)
+def _zeros(*size: int) -> Tensor:
     return pages(math.prod(size) * torch.bfloat16.itemsize).view(torch.bfloat16)[: math.prod(size)].view(size)
 
 
