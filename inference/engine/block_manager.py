@@ -6,6 +6,10 @@ digest before it. The chain of a sequence passes through HMAC(secret, …, tenan
 operator's own words come first, after the last block that holds nothing else. So a tenant can only ever
 hit blocks that itself has filled, and those of the operator's words. After PagedAttention (SOSP 2023)
 and the prefix caches of nano-vllm and vLLM.
+
+What is written is suspect until a token after it had logits that are finite. A block that is suspect is known to
+whoever comes while it has an owner, who will find out; when the last one lets go of it, it is forgotten and ``dirty``:
+to be wiped before it is computed with again.
 """
 
 from __future__ import annotations
@@ -19,21 +23,25 @@ from .sequence import Sequence
 
 
 class Block:
-    __slots__ = ("digest", "ref_count", "token_ids")
+    __slots__ = ("digest", "ref_count", "suspect", "token_ids")
 
     def __init__(self) -> None:
         self.ref_count = 0
+        self.suspect = False
         self.digest: bytes | None = None
         self.token_ids: array[int] = array("i")
 
 
 class BlockManager:
-    """Blocks are numbered 0 to ``num_blocks - 1`` and hold ``block_size`` tokens each."""
+    """Blocks are numbered 0 to ``num_blocks - 1`` and hold ``block_size`` tokens each. ``dirty``: those that may hold
+    values that are not finite, for whoever computes the next step to wipe first and to take out.
+    """
 
     def __init__(self, num_blocks: int, block_size: int, secret: bytes) -> None:
         self.num_blocks = num_blocks
         self.block_size = block_size
         self.blocks = [Block() for _ in range(num_blocks)]
+        self.dirty: list[int] = []
         self._secret = secret
         self._root = hmac.digest(secret, b"operator", "sha256")
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(num_blocks))
@@ -61,7 +69,7 @@ class BlockManager:
         seq.block_table = array("i", hits)
         self._extend(seq, self.blocks_for(seq.length) - len(hits))
         seq.num_committed = len(hits)
-        seq.num_computed = len(hits) * self.block_size
+        seq.num_computed = seq.num_borrowed = len(hits) * self.block_size
         return True
 
     def can_allocate(self, seq: Sequence, reserve: int = 0) -> bool:
@@ -79,12 +87,40 @@ class BlockManager:
         self._extend(seq, needed)
         return True
 
-    def commit(self, seq: Sequence, num_tokens: int) -> None:
-        """Enter into the prefix cache the blocks that the first ``num_tokens`` tokens fill, as far as they are known.
-
-        Called when those tokens are scheduled: whoever shares such a block in the same step reads it
-        after it was written, since a layer writes all keys and values before it attends.
+    def write(self, seq: Sequence, num_tokens: int) -> None:
+        """A step that is scheduled writes ``seq`` up to ``num_tokens``, and whoever shares a block in the same step
+        reads it after it was written, since a layer writes all keys and values before it attends.
         """
+        for index in range(seq.num_computed // self.block_size, self.blocks_for(num_tokens)):
+            self.blocks[seq.block_table[index]].suspect = True
+        self._commit(seq, num_tokens)
+
+    def validate(self, seq: Sequence, num_tokens: int) -> None:
+        """The token after the first ``num_tokens`` had finite logits, which depend on all of these."""
+        written = self.blocks_for(num_tokens) if num_tokens == seq.num_computed else num_tokens // self.block_size
+        for index in range(seq.num_valid // self.block_size, written):
+            self.blocks[seq.block_table[index]].suspect = False
+        seq.num_valid = num_tokens
+        self._commit(seq, num_tokens)
+
+    def release(self, seq: Sequence) -> None:
+        """Give up all blocks. The end of a chain is evicted before its beginning."""
+        for block_id in reversed(seq.block_table):
+            self._drop(block_id)
+        seq.block_table = array("i")
+        seq.num_committed = seq.num_computed = seq.num_valid = 0
+
+    def discard(self, seq: Sequence, num_valid: int) -> None:
+        """Release a sequence of which only the first ``num_valid`` tokens were computed soundly. The blocks that hold
+        the others leave the prefix cache, whoever else has them.
+        """
+        for block_id in seq.block_table[num_valid // self.block_size : self.blocks_for(seq.num_computed)]:
+            self._forget(block_id)
+            self.blocks[block_id].suspect = True
+        self.release(seq)
+
+    def _commit(self, seq: Sequence, num_tokens: int) -> None:
+        """Enter into the prefix cache the blocks that the first ``num_tokens`` tokens fill, as far as known."""
         for index in range(seq.num_committed, min(num_tokens, len(seq.token_ids)) // self.block_size):
             digest = self._digest(seq, index)
             if digest not in self._cached:
@@ -93,24 +129,6 @@ class BlockManager:
                 self._cached[digest] = seq.block_table[index]
             seq.num_committed = index + 1
 
-    def release(self, seq: Sequence) -> None:
-        """Give up all blocks. The end of a chain is evicted before its beginning."""
-        for block_id in reversed(seq.block_table):
-            self._drop(block_id)
-        seq.block_table = array("i")
-        seq.num_committed = seq.num_computed = 0
-
-    def discard(self, seq: Sequence, num_valid: int) -> array[int]:
-        """Release a sequence of which only the first ``num_valid`` tokens were computed soundly.
-
-        The blocks that hold the others leave the prefix cache and are returned.
-        """
-        suspects = seq.block_table[num_valid // self.block_size :]
-        for block_id in suspects:
-            self._forget(block_id)
-        self.release(seq)
-        return suspects
-
     def _fits(self, seq: Sequence, hits: list[int], reserve: int) -> bool:
         idle_hits = sum(1 for block_id in hits if self.blocks[block_id].ref_count == 0)
         new = self.blocks_for(seq.length) - len(hits)
@@ -118,7 +136,7 @@ class BlockManager:
 
     def _match(self, seq: Sequence) -> list[int]:
         hits: list[int] = []
-        for index in range((len(seq.token_ids) - 1) // self.block_size):
+        for index in range((len(seq.token_ids) - 1) // self.block_size if seq.borrows else 0):
             block_id = self._cached.get(self._digest(seq, index))
             if block_id is None or self.blocks[block_id].token_ids != self._tokens(seq, index):
                 break
@@ -140,7 +158,8 @@ class BlockManager:
         for _ in range(count):
             block_id, _ = self._free.popitem(last=False)
             self._forget(block_id)
-            self.blocks[block_id].ref_count = 1
+            block = self.blocks[block_id]
+            block.ref_count, block.suspect = 1, False
             seq.block_table.append(block_id)
 
     def _acquire(self, block_id: int) -> None:
@@ -154,6 +173,10 @@ class BlockManager:
         block.ref_count -= 1
         if block.ref_count == 0:
             self._free[block_id] = None
+            if block.suspect:
+                self._forget(block_id)
+                self.dirty.append(block_id)
+                block.suspect = False
             if block.digest is None:
                 self._free.move_to_end(block_id, last=False)
 

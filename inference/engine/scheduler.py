@@ -40,22 +40,19 @@ class Scheduler:
         self._remove(seq)
         self.blocks.release(seq)
 
-    def fail(self, chunks: list[Chunk]) -> list[int]:
-        """Take out the sequences whose chunks were not computed, or not soundly; returns the free blocks to wipe."""
-        suspects: list[int] = []
+    def fail(self, chunks: list[Chunk]) -> None:
+        """Take out the sequences whose chunks were not computed, or not soundly."""
         for chunk in chunks:
             self._remove(chunk.sequence)
-            suspects += self.blocks.discard(chunk.sequence, num_valid=chunk.start)
-        return [block_id for block_id in suspects if self.blocks.blocks[block_id].ref_count == 0]
+            self.blocks.discard(chunk.sequence, num_valid=chunk.start)
 
-    def requeue(self, chunks: list[Chunk]) -> list[int]:
-        """``chunks`` were not computed: their sequences get in line again; returns the free blocks to wipe."""
-        suspects = self.fail(chunks)
+    def requeue(self, chunks: list[Chunk]) -> None:
+        """``chunks`` were not computed: their sequences get in line again."""
+        self.fail(chunks)
         for chunk in chunks:
             chunk.sequence.pending = 0
             self.add(chunk.sequence)
         self.num_preemptions += len(chunks)
-        return suspects
 
     def preempt_all(self) -> None:
         for seq in list(self.running):
@@ -144,7 +141,7 @@ class Scheduler:
 
     def _chunk(self, seq: Sequence, length: int) -> Chunk:
         chunk = Chunk(seq, seq.num_computed, length)
-        self.blocks.commit(seq, chunk.end)
+        self.blocks.write(seq, chunk.end)
         return chunk
 
     def _make_room_for_better_band(self) -> None:

@@ -26,9 +26,11 @@ class Sequence:
     """Prompt and answer tokens, and how far they are computed.
 
     ``token_ids`` holds prompt and answer. The first ``num_computed`` of them have their keys and values
-    in the blocks of ``block_table``; ``digests`` are the hashes of its full blocks, computed once, and
-    the first ``num_committed`` of those blocks are in the prefix cache. ``max_length`` caps
-    ``token_ids``. The first ``num_shared`` tokens are the operator's own words, the same for every tenant.
+    in the blocks of ``block_table``, and the first ``num_valid`` are known to be sound; ``digests`` are the hashes
+    of its full blocks, computed once, and the first ``num_committed`` of those blocks are in the prefix cache.
+    ``num_borrowed`` tokens of them others have computed; ``borrows`` says whether that is wanted.
+    ``max_length`` caps ``token_ids``. The first ``num_shared`` tokens are the operator's own words, the same for
+    every tenant.
     ``num_cached`` counts the prompt tokens that the prefix cache spared at first admission.
     ``index`` numbers the answers to one prompt; ``end_ids`` are the tokens that end this one. ``logprobs``
     are those of the token sampled last, where the parameters ask for them.
@@ -50,6 +52,9 @@ class Sequence:
     digests: list[bytes] = field(default_factory=list)
     num_committed: int = 0
     num_computed: int = 0
+    num_valid: int = 0
+    num_borrowed: int = 0
+    borrows: bool = True
     num_cached: int = -1
     index: int = 0
     end_ids: frozenset[int] = frozenset()

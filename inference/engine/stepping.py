@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from ..errors import EngineError, OutOfMemory
 from .answer import Answer
@@ -53,6 +53,7 @@ class _Flight:
     drawn: Drawn | Exception
     began: float
     needs_host: bool  # before the next step can be launched
+    void: set[Sequence] = field(default_factory=set)  # those whose chunks count for nothing, since they begin anew
 
 
 class Steps:
@@ -82,14 +83,9 @@ class Steps:
         self.scheduler.add(answer.sequence)
 
     def drop(self, answer: Answer) -> None:
-        """Free its blocks at once; a step under way computes it for nobody, and what it writes is wiped after it."""
-        seq = answer.sequence
-        del self._answers[seq]
-        under_way = [chunk for flight in self._flights for chunk in flight.chunks if chunk.sequence is seq]
-        if under_way:
-            self.runner.wipe(self.scheduler.fail(under_way))
-        else:
-            self.scheduler.finish(seq)
+        """Free its blocks at once; a step under way computes it for nobody."""
+        del self._answers[answer.sequence]
+        self.scheduler.finish(answer.sequence)
 
     def step(self) -> list[StepOutput]:
         """See ``LLMEngine.step``."""
@@ -125,7 +121,7 @@ class Steps:
         self._totals.schedule_seconds += scheduled - began
         self._totals.overlapped_steps += bool(self._flights)
         sampling = [chunk for chunk in chunks if chunk.samples]
-        drawn = self.runner.launch(chunks)
+        drawn = self._compute(chunks)
         self.scheduler.advance(chunks)
         for row, chunk in enumerate(sampling):
             chunk.sequence.pending += 1
@@ -133,6 +129,15 @@ class Steps:
         needs_host = any(chunk.sequence.shaping and chunk.sequence.shaping.follows for chunk in sampling)
         self._flights.append(_Flight(chunks, sampling, drawn, scheduled, needs_host))
         return True
+
+    def _compute(self, chunks: list[Chunk]) -> Drawn | Exception:
+        """See ``ModelRunner.launch``; first, what others have left in blocks that may be these chunks' now is wiped."""
+        try:
+            self.runner.wipe(self.blocks.dirty)
+        except RuntimeError as error:  # not even memory for that: the blocks stay as they are, and so does the list
+            return error
+        self.blocks.dirty.clear()
+        return self.runner.launch(chunks)
 
     def _land(self) -> list[StepOutput]:
         """Wait for the oldest step under way, and take its tokens in."""
@@ -149,7 +154,7 @@ class Steps:
         self._count(flight.chunks)
         outputs = []
         for row, (chunk, token_id) in enumerate(zip(flight.sampling, token_ids, strict=True)):
-            if chunk.sequence in self._answers:  # and not over since
+            if self._counts(flight, chunk):
                 chunk.sequence.logprobs = logprobs.get(row)
                 outputs += self._take_token(chunk, token_id, now)
         self._totals.detokenize_seconds += time.perf_counter() - now
@@ -163,19 +168,34 @@ class Steps:
 
     def _take_token(self, chunk: Chunk, token_id: int, now: float) -> list[StepOutput]:
         if token_id < 0:
-            # An earlier chunk of the prompt may have brought it about: nothing of the sequence is kept.
-            chunk = Chunk(chunk.sequence, 0, chunk.end)
-            return self._fail([chunk], "the model's logits are not finite", EngineError.code)
+            return self._doubt(chunk.sequence)
         answer = self._answers[chunk.sequence]
         answer.first_token = answer.first_token or now
         chunk.sequence.pending -= 1
         text, reason = answer.append(token_id)
-        self.blocks.commit(chunk.sequence, chunk.end)
+        self.blocks.validate(chunk.sequence, chunk.end)
         self._totals.output_tokens += 1
         if reason is not None:
             self.scheduler.finish(chunk.sequence)
             del self._answers[chunk.sequence]
         return [answer.output(now, (token_id,), text, reason)]
+
+    def _doubt(self, seq: Sequence) -> list[StepOutput]:
+        """Its logits are not finite, which an earlier chunk of the prompt may have brought about, or whoever computed a
+        block that it shares: nothing is kept, and what began with the work of others is computed without.
+        """
+        whole = Chunk(seq, 0, seq.num_computed)
+        if not seq.num_borrowed:
+            return self._fail([whole], "the model's logits are not finite", EngineError.code)
+        seq.borrows = False
+        for flight in self._flights:
+            flight.void.add(seq)
+        self.scheduler.requeue([whole])
+        return []
+
+    def _counts(self, flight: _Flight, chunk: Chunk) -> bool:
+        """Its answer is not over since, and did not begin anew."""
+        return chunk.sequence in self._answers and chunk.sequence not in flight.void
 
     def _survive(self, flight: _Flight, error: Exception) -> list[StepOutput]:
         """A step without enough memory is tried again with less in it; any other failure ends its sequences.
@@ -184,33 +204,33 @@ class Steps:
         """
         self._totals.failed_steps += 1
         self._totals.out_of_memory_steps += is_out_of_memory(error)
-        lost = [chunk for chunk in flight.chunks if chunk.sequence in self._answers]
+        lost = [chunk for chunk in flight.chunks if self._counts(flight, chunk)]
         after = self._call_back({chunk.sequence for chunk in lost})
         traceback, error.__traceback__ = error.__traceback__, None  # it holds what the step had computed
         if is_out_of_memory(error) and self._limits.shrink(flight.chunks):
             logger.warning("out of memory: steps of %d tokens from here on", self._limits.tokens)
             self._keep_limits()
-            self.runner.wipe(self.scheduler.requeue([*lost, *after]))
+            self.scheduler.requeue([*lost, *after])
             self.scheduler.preempt_all()
             return []
         logger.error("a step with %d sequences failed", len(flight.chunks), exc_info=(type(error), error, traceback))
         del traceback
         kind = OutOfMemory if is_out_of_memory(error) else EngineError
-        self.runner.wipe(self.scheduler.requeue(after))
+        self.scheduler.requeue(after)
         return self._fail(lost, f"{type(error).__name__}: {error}", kind.code)
 
     def _call_back(self, lost: set[Sequence]) -> list[Chunk]:
         """Forget the steps under way; their chunks, but for those of sequences that are ``lost`` or over."""
         flights, self._flights = self._flights, deque()
-        chunks = [chunk for flight in flights for chunk in flight.chunks]
-        return [chunk for chunk in chunks if chunk.sequence in self._answers and chunk.sequence not in lost]
+        chunks = [chunk for flight in flights for chunk in flight.chunks if self._counts(flight, chunk)]
+        return [chunk for chunk in chunks if chunk.sequence not in lost]
 
     def _keep_limits(self) -> None:
         self.scheduler.max_batched_tokens, self.scheduler.max_num_seqs = self._limits.tokens, self._limits.seqs
 
     def _fail(self, chunks: list[Chunk], error: str, code: str) -> list[StepOutput]:
         answers = [self._answers.pop(chunk.sequence) for chunk in chunks]
-        self.runner.wipe(self.scheduler.fail(chunks))
+        self.scheduler.fail(chunks)
         for answer in answers:
             answer.error, answer.error_code = error, code
         return [answer.output(time.perf_counter(), (), "", "error") for answer in answers]

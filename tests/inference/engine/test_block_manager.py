@@ -25,12 +25,19 @@ def make_manager() -> BlockManager:
     return BlockManager(NUM_BLOCKS, BLOCK_SIZE, b"secret")
 
 
+def compute(blocks: BlockManager, seq: Sequence, num_tokens: int) -> None:
+    """A step does, and the logits after it are finite."""
+    blocks.write(seq, num_tokens)
+    seq.num_computed = num_tokens
+    blocks.validate(seq, num_tokens)
+
+
 def test_a_prefix_is_found_by_whole_blocks_and_one_token_is_left_to_compute() -> None:
     blocks = make_manager()
     first = make_sequence(list(range(12)))
     assert blocks.allocate(first)
     assert (first.num_computed, list(first.block_table)) == (0, [0, 1, 2])
-    blocks.commit(first, 12)
+    compute(blocks, first, 12)
     second = make_sequence([*range(8), 99, 98])
     assert blocks.allocate(second)
     assert (second.num_computed, list(second.block_table)) == (8, [0, 1, 3])
@@ -43,7 +50,7 @@ def test_a_prefix_survives_its_owner_until_its_block_is_needed() -> None:
     blocks = make_manager()
     first = make_sequence(list(range(8)))
     blocks.allocate(first)
-    blocks.commit(first, 8)
+    compute(blocks, first, 8)
     blocks.release(first)
     assert blocks.num_free == NUM_BLOCKS
     again = make_sequence([*range(8), 50])
@@ -62,7 +69,7 @@ def test_the_end_of_a_chain_is_evicted_before_its_beginning() -> None:
     blocks = make_manager()
     chain = make_sequence(list(range(12)))
     blocks.allocate(chain)
-    blocks.commit(chain, 12)
+    compute(blocks, chain, 12)
     blocks.release(chain)
     filler = make_sequence([77] * ((NUM_BLOCKS - 2) * BLOCK_SIZE))
     assert blocks.allocate(filler)
@@ -78,7 +85,7 @@ def cached_tokens(blocks: BlockManager, tokens: list[int], tenant: str, num_shar
     seq.num_shared = num_shared
     assert blocks.allocate(seq)
     found = seq.num_computed
-    blocks.commit(seq, len(tokens))
+    compute(blocks, seq, len(tokens))
     blocks.release(seq)
     return found
 
@@ -102,7 +109,7 @@ def test_tenants_do_not_share() -> None:
     blocks = make_manager()
     first = make_sequence(list(range(8)), tenant="a")
     blocks.allocate(first)
-    blocks.commit(first, 8)
+    compute(blocks, first, 8)
     other = make_sequence([*range(8), 1], tenant="b")
     blocks.allocate(other)
     assert other.num_computed == 0
@@ -113,7 +120,7 @@ def test_a_digest_with_other_tokens_is_not_a_hit() -> None:
     blocks = make_manager()
     first = make_sequence(list(range(8)))
     blocks.allocate(first)
-    blocks.commit(first, 8)
+    compute(blocks, first, 8)
     blocks.blocks[first.block_table[0]].token_ids = array("i", [9, 9, 9, 9])
     again = make_sequence([*range(8), 1])
     blocks.allocate(again)
@@ -138,11 +145,54 @@ def test_discarded_blocks_leave_the_prefix_cache_and_sound_ones_stay() -> None:
     blocks = make_manager()
     seq = make_sequence(list(range(12)))
     blocks.allocate(seq)
-    blocks.commit(seq, 12)
-    assert list(blocks.discard(seq, num_valid=4)) == [1, 2]
+    compute(blocks, seq, 12)
+    blocks.discard(seq, num_valid=4)
+    assert sorted(blocks.dirty) == [1, 2]
     again = make_sequence([*range(12), 50])
     blocks.allocate(again)
     assert again.num_computed == 4
+
+
+def test_what_nobody_has_validated_is_known_while_it_has_an_owner_and_dirty_after_the_last() -> None:
+    blocks = make_manager()
+    first, second = make_sequence(list(range(14))), make_sequence([*range(8), 50])
+    blocks.allocate(first)
+    blocks.write(first, 12)
+    first.num_computed = 12
+    blocks.allocate(second)
+    assert (second.num_computed, list(second.block_table)) == (8, [0, 1, 4])
+    blocks.release(first)
+    assert blocks.dirty == [2], "the last block was not written, and the others have an owner"
+    blocks.release(second)
+    assert blocks.dirty == [2, 1, 0]
+    again = make_sequence(list(range(14)))
+    blocks.allocate(again)
+    assert again.num_computed == 0
+
+
+def test_a_shared_block_is_sound_once_one_of_its_owners_has_seen_that() -> None:
+    blocks = make_manager()
+    first, second = make_sequence(list(range(12))), make_sequence([*range(8), 50])
+    blocks.allocate(first)
+    blocks.write(first, 12)
+    first.num_computed = 12
+    blocks.allocate(second)
+    compute(blocks, second, 9)
+    blocks.release(first)
+    blocks.release(second)
+    assert blocks.dirty == [2]
+
+
+def test_a_block_that_a_later_step_writes_to_stays_suspect() -> None:
+    blocks = make_manager()
+    seq = make_sequence(list(range(6)))
+    blocks.allocate(seq)
+    blocks.write(seq, 5)
+    blocks.write(seq, 6)
+    seq.num_computed = 6
+    blocks.validate(seq, 5)
+    blocks.release(seq)
+    assert blocks.dirty == [1]
 
 
 class BlockLife(RuleBasedStateMachine):
@@ -169,11 +219,21 @@ class BlockLife(RuleBasedStateMachine):
     @rule(data=st.data(), token=st.integers(0, 1))
     def compute_and_grow(self, data: st.DataObject, token: int) -> None:
         seq = data.draw(st.sampled_from(self.owners))
-        self.blocks.commit(seq, len(seq.token_ids))
-        seq.num_computed = len(seq.token_ids)
+        compute(self.blocks, seq, len(seq.token_ids))
         seq.token_ids.append(token)
         if not self.blocks.grow(seq):
             seq.token_ids.pop()
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data())
+    def write_for_nothing(self, data: st.DataObject) -> None:
+        seq = data.draw(st.sampled_from(self.owners))
+        self.blocks.write(seq, len(seq.token_ids))
+        seq.num_computed = len(seq.token_ids)
+
+    @rule()
+    def wipe(self) -> None:
+        self.blocks.dirty.clear()
 
     @precondition(lambda self: self.owners)
     @rule(data=st.data())
@@ -206,6 +266,10 @@ class BlockLife(RuleBasedStateMachine):
             assert self.blocks.blocks[block_id].digest == digest
         cached = [block.digest for block in self.blocks.blocks if block.digest is not None]
         assert sorted(cached) == sorted(self.blocks._cached)
+
+    @invariant()
+    def nobody_finds_what_is_suspect_and_has_no_owner(self) -> None:
+        assert not any(block.suspect for n, block in enumerate(self.blocks.blocks) if n in self.blocks._free)
 
     @invariant()
     def owners_of_a_block_share_tenant_and_prefix(self) -> None:

@@ -37,6 +37,7 @@ def run_step(scheduler: Scheduler) -> list[tuple[str, int, int]]:
     scheduler.advance(chunks)
     for chunk in chunks:
         if chunk.end == len(chunk.sequence.token_ids):
+            scheduler.blocks.validate(chunk.sequence, chunk.end)
             chunk.sequence.token_ids.append(next(distinct))
     return [(chunk.sequence.request_id, chunk.start, chunk.length) for chunk in chunks]
 
@@ -136,24 +137,28 @@ def test_a_prompt_moves_on_where_nothing_decodes_whatever_the_limit() -> None:
     assert [chunk.length for limit in (0, 7) for chunk in scheduler.schedule(limit)] == [16, 7]
 
 
-def test_a_retracted_step_leaves_everyone_in_line_and_only_what_was_computed_before_in_the_cache() -> None:
+def test_a_retracted_step_leaves_everyone_in_line_and_only_what_was_sound_before_in_the_cache() -> None:
     scheduler = make_scheduler(budget=16)
     decoding, reading = make_sequence("decoding", 8), make_sequence("reading", 20, arrival=1)
     add(scheduler, decoding, reading)
     run_step(scheduler)
     chunks = scheduler.schedule()
     assert [(chunk.sequence, chunk.start, chunk.length) for chunk in chunks] == [(decoding, 8, 1), (reading, 8, 12)]
-    assert scheduler.requeue(chunks) == [7, 4, 5, 6]
+    scheduler.advance(chunks)
+    scheduler.requeue(chunks)
+    assert sorted(scheduler.blocks.dirty) == [2, 3, 4, 5, 6, 7]
     assert (scheduler.waiting, scheduler.running, scheduler.num_preemptions) == ([decoding, reading], [], 2)
     assert scheduler.blocks.num_free == 64
-    assert run_step(scheduler) == [("decoding", 8, 1), ("reading", 8, 12)]
+    assert run_step(scheduler) == [("decoding", 8, 1), ("reading", 0, 15)]
 
 
-def test_a_failed_chunk_names_the_free_blocks_to_wipe() -> None:
+def test_the_blocks_of_a_failed_chunk_are_to_be_wiped() -> None:
     scheduler = make_scheduler()
     add(scheduler, make_sequence("r", 10))
     chunks = scheduler.schedule()
-    assert scheduler.fail(chunks) == [0, 1, 2]
+    scheduler.advance(chunks)
+    scheduler.fail(chunks)
+    assert sorted(scheduler.blocks.dirty) == [0, 1, 2]
     assert (scheduler.has_unfinished, scheduler.blocks.num_free) == (False, 64)
 
 
