@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,7 @@ from inference.engine.pacing import (
     LONGEST_BESIDE_YOUNG,
     PATIENCE,
     REMEASURE,
+    STRETCH,
     YOUNG,
     MemoryLimits,
     Pacer,
@@ -33,6 +35,17 @@ def cpu(chunks: list[Chunk]) -> float:
     tokens = sum(chunk.length for chunk in chunks)
     looks = sum(chunk.length * chunk.end for chunk in chunks)
     return 0.004 + 0.0002 * tokens + 4e-8 * looks
+
+
+def gpu(chunks: list[Chunk]) -> float:
+    """Steps of decodes alone are recorded and launched at once; of others every kernel is launched by itself."""
+    tokens = sum(chunk.length for chunk in chunks)
+    return 0.006 + 2e-5 * tokens if tokens == len(chunks) else 0.015 + 5e-5 * tokens
+
+
+def noisy(machine: Machine, share: float) -> Machine:
+    numbers = random.Random(1)
+    return lambda chunks: machine(chunks) * numbers.uniform(1 - share, 1 + share)
 
 
 def decodes(number: int) -> list[Chunk]:
@@ -78,6 +91,44 @@ def test_a_long_prompt_is_read_in_a_few_times_the_time_that_it_takes_by_itself()
     _, hasty = interfere(cpu, None)
     assert max(hasty) > 8 * min(beside), "or there was nothing to pace"
     assert sum(beside) < 4 * sum(hasty)
+
+
+def read_beside(machine: Machine, warm: int, length: int = 4000, answers: int = 16) -> list[float]:
+    """Steps' seconds while a prompt of ``length`` is read beside answers, the first to one of ``warm`` tokens."""
+    scheduler, pacer = make_scheduler(num_blocks=16_000, max_num_seqs=40, budget=BUDGET), Pacer(BUDGET)
+    late, beside = make_sequence("late", length, arrival=1), []
+    for step in range(2000):
+        if step % 2 == 0 and step // 2 < answers:
+            scheduler.add(make_sequence(f"answer{step}", warm if step == 0 else 8))
+        if step == 100:
+            scheduler.add(late)
+        if late.num_remaining == 0:
+            return beside
+        chunks = scheduler.schedule(pacer.limit(scheduler.num_decoding, scheduler.num_young(YOUNG)))
+        seconds = machine(chunks)
+        pacer.observe(chunks, seconds)
+        scheduler.advance(chunks)
+        for chunk in chunks:
+            if chunk.end == len(chunk.sequence.token_ids) and chunk.sequence is not late:
+                chunk.sequence.token_ids.append(7)
+        beside += [seconds] if step >= 100 else []
+    raise AssertionError("the prompt was never read")
+
+
+@pytest.mark.parametrize("warm", [8, 20, 3000], ids=["all alike", "a few", "long ones before"])
+@pytest.mark.parametrize("noise", [0.0, 0.03, 0.1])
+def test_where_a_step_with_a_prompt_costs_more_whatever_its_size_few_are_made(warm: int, noise: float) -> None:
+    """With nothing known of that cost it took 510 steps, each 2.6 times as long as one of decodes alone."""
+    beside = read_beside(noisy(gpu, noise), warm)
+    whole = gpu([prompt(16)]) * STRETCH
+    assert len(beside) <= 60
+    assert sum(beside) < 1.0, "of 0.5 in steps of the whole budget"
+    assert sorted(beside)[len(beside) * 9 // 10] <= whole * 1.25
+
+
+@pytest.mark.parametrize("warm", [8, 3000])
+def test_where_a_token_costs_what_it_costs_no_gap_grows_by_looking_for_a_fixed_cost(warm: int) -> None:
+    assert max(read_beside(noisy(cpu, 0.03), warm)) <= 2 * cpu(decodes(16)) * 1.1
 
 
 def test_of_many_that_come_at_once_all_prompts_are_read_before_the_answers_get_going() -> None:
