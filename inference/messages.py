@@ -1,6 +1,6 @@
 """What crosses process boundaries: frozen dataclasses. ``encoding`` has their versioned JSON.
 
-A ``Job`` goes from the web to a worker. ``Started``, ``Text`` and ``Ended`` come back as the
+A ``Job`` goes from the web to a worker. ``Started``, ``Text`` (or ``Vectors``) and ``Ended`` come back as the
 generation's token log, each with a sequence number: ``Started`` is 1, every later event is one
 more than the one before, ``Ended`` is the last. A log without ``Ended`` is an answer still being
 written. Times are seconds since the epoch, durations are seconds, counts are tokens.
@@ -13,8 +13,11 @@ from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 EndReason = Literal["stop", "length", "cancelled", "interrupted", "failed"]
+Kind = Literal["answer", "embedding"]  # of jobs, and of the workers that take them
 WorkerState = Literal["starting", "downloading", "loading", "ready", "draining", "failed"]
 
+ANSWER: Kind = "answer"
+EMBEDDING: Kind = "embedding"
 INTERACTIVE, BATCH = 0, 1  # bands: a batch job runs only when no interactive one waits
 ANY_OBJECT = '{"type":"object"}'  # the schema of an answer that has to be a JSON object, whatever is in it
 
@@ -57,13 +60,16 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One answer to write. ``id`` is the generation's id; submitting it twice is submitting it once.
+    """One answer to write, or texts to embed. ``id`` is the generation's id; submitting it twice is submitting it once.
 
     ``prompt_tokens`` is the web's estimate (the worker counts exactly); ``max_prompt_tokens`` is the
     plan's limit, 0 for the model's own. ``resume_text`` is the part of the answer that already stands
     in the database: the worker goes on after it, and publishes only what comes after it. The first
     ``operator_characters`` of the first message are the operator's own, so that tenants may share their keys
     and values; 0 shares nothing. A job too long for its model loses its oldest turns, or fails without ``trim``.
+
+    Of ``kind`` embedding it has ``texts`` instead of messages; one too long for its model is read to where it
+    ends, or the job fails without ``trim``.
     """
 
     id: str
@@ -80,6 +86,8 @@ class Job:
     submitted_at: float = 0.0
     operator_characters: int = 0
     trim: bool = True
+    kind: Kind = ANSWER
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +166,20 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """Embeddings of those of the job's texts that stand at ``places``, counted from 0.
+
+    ``data`` is base64 of their float32 numbers, little endian, one vector after the other; each is of length 1.
+    ``tokens`` were read for them, which is what a tenant is charged for.
+    """
+
+    seq: int
+    places: tuple[int, ...]
+    data: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The last event. ``error_*`` are set when ``reason`` is ``failed``; the message is safe to show, and
     ``error_param`` names the field of ``Sampling`` that is at fault, if one is.
@@ -181,12 +203,13 @@ class Ended:
     error_param: str = ""
 
 
-Event = Started | Text | Ended
+Event = Started | Text | Vectors | Ended
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """A worker's heartbeat. ``progress`` runs from 0 to 1 while it loads; ``detail`` says what it does.
+    """A worker's heartbeat. ``progress`` runs from 0 to 1 while it loads; ``detail`` says what it does. It takes jobs
+    of its ``kind`` alone.
 
     What waits can be foretold from (``pace``): ``rate``, tokens a second of one answer when it is as full as it gets;
     ``answers``, of each that it writes the tokens so far and the most there can be; ``lengths`` of its last answers.
@@ -207,6 +230,7 @@ class WorkerReport:
     answers: tuple[tuple[int, int], ...] = ()
     lengths: tuple[int, ...] = ()
     at: float = 0.0
+    kind: Kind = ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +263,7 @@ class Waiting:
     max_tokens: int
     band: int = INTERACTIVE
     model: str = ""
+    kind: Kind = ANSWER
 
 
 @dataclass(frozen=True, slots=True)

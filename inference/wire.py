@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 import orjson
 
-from .messages import Chance, ChatMessage, Choice, Ended, Event, Job, Sampling, Started, Text, WorkerReport
+from .messages import Chance, ChatMessage, Choice, Ended, Event, Job, Sampling, Started, Text, Vectors, WorkerReport
 
 VERSION = 1
 
 T = TypeVar("T")
 
 _EVENTS: dict[str, type[Started] | type[Ended]] = {"started": Started, "ended": Ended}
-_KINDS: dict[type, str] = {Started: "started", Text: "text", Ended: "ended"}
+_KINDS: dict[type, str] = {Started: "started", Text: "text", Vectors: "vectors", Ended: "ended"}
 _FIELDS: dict[type, frozenset[str]] = {
     cls: frozenset(field.name for field in fields(cls)) for cls in (*_KINDS, Job, Sampling, ChatMessage, WorkerReport)
 }
@@ -34,6 +34,8 @@ def decode_event(raw: bytes | str) -> Event:
     kind, given = message.get("kind", ""), message.get("event", {})
     if kind == "text":
         return _text(given)
+    if kind == "vectors":
+        return _known(Vectors, {**given, "places": tuple(given["places"])})
     if kind not in _EVENTS:
         raise ValueError("unknown event kind")
     return _known(_EVENTS[kind], given)
@@ -47,7 +49,8 @@ def decode_job(raw: bytes | str) -> Job:
     """Inverse of ``encode_job``. Raises ``ValueError`` for another version."""
     given = _checked(raw)["job"]
     messages = tuple(_known(ChatMessage, message) for message in given.pop("messages"))
-    return _known(Job, {**given, "messages": messages, "sampling": _sampling(given["sampling"])})
+    texts, sampling = tuple(given.get("texts", ())), _sampling(given["sampling"])
+    return _known(Job, {**given, "messages": messages, "texts": texts, "sampling": sampling})
 
 
 def encode_report(report: WorkerReport) -> bytes:

@@ -11,8 +11,8 @@ from chatapp.common.errors import ChatappError, MessageTooLong, NoWorker, Overlo
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable
 from inference.line.admission import Admission, Verdict, fits
-from inference.line.forecast import expected_output
-from inference.messages import Job, WorkerReport
+from inference.line.forecast import Forecast, expected_output
+from inference.messages import ANSWER, Job, Kind, WorkerReport
 
 from .positions import line_watch
 
@@ -29,13 +29,13 @@ def find_refusal(job: Job, plan: Plan, workers: list[WorkerReport]) -> ChatappEr
     """
     if not workers:
         return NoWorker(retry_after=RETRY_SECONDS)
-    if not _has_room(job, workers):
+    if job.kind == ANSWER and not _has_room(job, workers):
         return MessageTooLong("This message is longer than the model can read. Shorten it and send it again.")
     try:
-        line = get_transport().line(expected_output(workers), also=job)
+        line = [other for other in get_transport().line(expected_output(workers), also=job) if other.kind == job.kind]
     except TransportUnavailable:
         return NoWorker(retry_after=RETRY_SECONDS)
-    verdict = _admission().decide(job, plan.code, plan.patience, line, workers)
+    verdict = _admission(job.kind).decide(job, plan.code, plan.patience, line, workers)
     return None if verdict.accepted else _overloaded(verdict)
 
 
@@ -57,5 +57,6 @@ def _overloaded(verdict: Verdict) -> Overloaded:
 
 
 @cache
-def _admission() -> Admission:
-    return Admission(settings.CHATAPP_MOST_WAITING, line_watch.forecast)
+def _admission(kind: Kind) -> Admission:
+    """One for each kind: who has to wait for the one is not kept from the other."""
+    return Admission(settings.CHATAPP_MOST_WAITING, line_watch.forecast if kind == ANSWER else Forecast())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chatapp.common.errors import ModelNotFound, NoWorker
 from inference.errors import TransportUnavailable
-from inference.messages import WorkerReport
+from inference.messages import ANSWER, Kind, WorkerReport
 
 from .model_status import label
 from .offers import first_offered
@@ -15,17 +15,17 @@ from .transport import get_transport
 RETRY_SECONDS = 15
 
 
-def live_workers() -> list[WorkerReport]:
+def live_workers(kind: Kind = ANSWER) -> list[WorkerReport]:
     """Workers that serve, or will once they have loaded; none when the transport cannot be reached."""
     try:
-        return serving(get_transport().stats().workers)
+        return serving(get_transport().stats().workers, kind)
     except TransportUnavailable:
         return []
 
 
-def serving(workers: Sequence[WorkerReport]) -> list[WorkerReport]:
-    """Those of ``workers`` that have not failed."""
-    return [worker for worker in workers if worker.state != "failed"]
+def serving(workers: Sequence[WorkerReport], kind: Kind = ANSWER) -> list[WorkerReport]:
+    """Those of ``workers`` of this kind that have not failed."""
+    return [worker for worker in workers if worker.kind == kind and worker.state != "failed"]
 
 
 def choose_model(requested: str, preferred: str, workers: Sequence[WorkerReport]) -> str:

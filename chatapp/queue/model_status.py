@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inference.errors import TransportUnavailable
-from inference.messages import Stats, WorkerReport
+from inference.messages import ANSWER, Stats, WorkerReport
 
 from .transport import get_transport
 
@@ -23,7 +23,8 @@ def read_stats() -> Stats:
 
 def model_json(stats: Stats) -> dict[str, Any]:
     """The ``model`` of docs/protocol.md."""
-    workers = sorted(stats.workers, key=lambda worker: _ORDER.index(worker.state))
+    writers = (worker for worker in stats.workers if worker.kind == ANSWER)
+    workers = sorted(writers, key=lambda worker: _ORDER.index(worker.state))
     if not workers:
         return _absent()
     worker = workers[0]

@@ -12,6 +12,7 @@ from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable
 from inference.line.fairness import places
 from inference.line.forecast import Forecast, expected_output
+from inference.messages import ANSWER
 
 LOOK_SECONDS = 1.0
 STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 2700, 3600)
@@ -30,10 +31,10 @@ class Place:
 
 
 def read_places(forecast: Forecast) -> dict[str, Place]:
-    """Everyone's place by generation; empty while the transport cannot be reached."""
+    """The place by generation of everyone who waits for an answer; empty while the transport cannot be reached."""
     try:
-        workers = get_transport().stats().workers
-        line = get_transport().line(expected_output(workers))
+        workers = [worker for worker in get_transport().stats().workers if worker.kind == ANSWER]
+        line = [job for job in get_transport().line(expected_output(workers)) if job.kind == ANSWER]
     except TransportUnavailable:
         return {}
     waits = forecast.observe(line, workers, time.monotonic())

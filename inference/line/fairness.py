@@ -10,7 +10,8 @@ Who has most under way may hold every slot when others come back. So a worker ke
 for which not the next in line but the next that has little under way is taken (``may_use_spare``), as long as that
 is one whose turn would have come right after: what counters assure then holds but for one prompt.
 
-A worker takes jobs of its model and those that ask for none, so jobs of other models are not in their way.
+A worker takes jobs of its kind and model and those that ask for no model, so that others are not in their way. A
+tenant has one counter for all of them.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
-from ..messages import INTERACTIVE, Job, Position, Waiting
+from ..messages import ANSWER, INTERACTIVE, Job, Kind, Position, Waiting
 
 PROMPT_COST, OUTPUT_COST = 1.0, 2.0
+EMBEDDED_COST = 0.05  # of a token that is embedded: an encoder is a small part of a model that answers
 TINY = 1e-9  # what sums of shares may differ by
 
-Lane = tuple[str, str]  # a model, and a tenant whose jobs for it wait in order
+Lane = tuple[Kind, str, str]  # a kind of work, a model, and a tenant whose jobs for it wait in order
 
 
 class FairQueue:
@@ -53,25 +55,30 @@ class FairQueue:
     def restore(self, jobs: Iterable[Job], counters: Mapping[str, float], served: float) -> None:
         """Make this the queue that another was: its jobs, each tenant's in order, its counters and ``served``."""
         for job in jobs:
-            self._waiting.setdefault(job.band, {}).setdefault((job.model, job.tenant), deque()).append(job)
+            self._waiting.setdefault(job.band, {}).setdefault(_lane(job), deque()).append(job)
         self._counters.update(counters)
         self._served = served
 
     def push(self, job: Job, *, first: bool = False) -> None:
         """Add a job; ``first`` puts one whose worker was lost back at the head of its tenant's line."""
         self._counters[job.tenant] = self._lifted(job.tenant)
-        jobs = self._waiting.setdefault(job.band, {}).setdefault((job.model, job.tenant), deque())
+        jobs = self._waiting.setdefault(job.band, {}).setdefault(_lane(job), deque())
         (jobs.appendleft if first else jobs.append)(job)
 
     def pop(
-        self, room: float = math.inf, model: str | None = None, running: Mapping[str, float] | None = None
+        self,
+        room: float = math.inf,
+        model: str | None = None,
+        running: Mapping[str, float] | None = None,
+        kind: Kind = ANSWER,
     ) -> Job | None:
-        """The next job for a worker of ``model`` (None: of any), charged for its prompt; None when none waits or its
-        prompt is over ``room`` tokens. With ``running`` (``may_use_spare``) the next job for a spare slot.
+        """The next job for a worker of this kind and ``model`` (None: of any), charged for its prompt; None when
+        none waits or its prompt is over ``room`` tokens. With ``running`` (``may_use_spare``) the next job for a spare
+        slot.
 
         A job that does not fit holds the line: smaller ones behind it must not starve it.
         """
-        job = next(self._in_order(dict(self._counters), model=model), None)
+        job = next(self._in_order(dict(self._counters), model=model, kind=kind), None)
         if job is not None and running is not None and not may_use_spare(job, running):
             job = self._next_for_spare(job, model, running)
         if job is None or job.prompt_tokens > room:
@@ -85,7 +92,7 @@ class FairQueue:
         """Take a job out of the line, wherever it stands."""
         job = next((job for job in self._jobs() if job.id == job_id), None)
         if job is not None:
-            lanes, lane = self._waiting[job.band], (job.model, job.tenant)
+            lanes, lane = self._waiting[job.band], _lane(job)
             lanes[lane].remove(job)
             if not lanes[lane]:
                 del lanes[lane]
@@ -103,13 +110,14 @@ class FairQueue:
         if also is not None:
             counters[also.tenant] = self._lifted(also.tenant)
         return [
-            Waiting(job.id, job.tenant, job.prompt_tokens, job.sampling.max_tokens, job.band, job.model)
+            Waiting(job.id, job.tenant, job.prompt_tokens, job.sampling.max_tokens, job.band, job.model, job.kind)
             for job in self._in_order(counters, output_tokens, also)
         ]
 
     def _next_for_spare(self, head: Job, model: str | None, running: Mapping[str, float]) -> Job | None:
         """Where a spare slot is not for ``head``: another tenant's job that would go before the next of its own."""
-        others = (job for job in self._in_order(dict(self._counters), model=model) if job.tenant != head.tenant)
+        line = self._in_order(dict(self._counters), model=model, kind=head.kind)
+        others = (job for job in line if job.tenant != head.tenant)
         job = next(others, None)
         after = self.counter(head.tenant) + _cost(head, head.prompt_tokens, 0)
         if job is None or self.counter(job.tenant) > after or not may_use_spare(job, running):
@@ -118,7 +126,7 @@ class FairQueue:
 
     def _lifted(self, tenant: str) -> float:
         """The tenant's counter were it to push a job now."""
-        waiting = {name for lanes in self._waiting.values() for _, name in lanes}
+        waiting = {name for lanes in self._waiting.values() for *_, name in lanes}
         if tenant in waiting:
             return self.counter(tenant)
         # Where nobody waits, whoever was served last is the measure.
@@ -130,16 +138,17 @@ class FairQueue:
         output_tokens: float = 0.0,
         also: Job | None = None,
         model: str | None = None,
+        kind: Kind | None = None,
     ) -> Iterator[Job]:
         """Waiting jobs in the order they would go, each charged for its prompt and its output on the way."""
         for band in sorted(self._waiting.keys() | ({also.band} if also else set())):
             lanes = {
                 lane: deque(jobs)
                 for lane, jobs in self._waiting.get(band, {}).items()
-                if model is None or lane[0] in (model, "")
+                if kind in (None, lane[0]) and (model is None or lane[1] in (model, ""))
             }
             if also is not None and also.band == band:
-                lanes.setdefault((also.model, also.tenant), deque()).append(also)
+                lanes.setdefault(_lane(also), deque()).append(also)
             for job in _merged(lanes, counters):
                 yield job
                 written = min(output_tokens, job.sampling.max_tokens)
@@ -169,8 +178,16 @@ def may_use_spare(job: Job, running: Mapping[str, float]) -> bool:
 
 def places(line: Sequence[Waiting]) -> dict[str, Position]:
     """Of each job in ``line``, its place among those that the same workers take: a job that asks for a model is
-    behind jobs of that model and jobs that ask for none; one that asks for none is behind everybody.
+    behind jobs of that model and jobs that ask for none; one that asks for none is behind everybody of its kind.
     """
+    found = {}
+    for kind in {job.kind for job in line}:
+        found.update(_places([job for job in line if job.kind == kind]))
+    return found
+
+
+def _places(line: Sequence[Waiting]) -> dict[str, Position]:
+    """The same, of a line of one kind."""
     waiting, before = Counter(job.model for job in line), Counter[str]()
     found = {}
     for place, job in enumerate(line, 1):
@@ -180,22 +197,28 @@ def places(line: Sequence[Waiting]) -> dict[str, Position]:
     return found
 
 
+def _lane(job: Job) -> Lane:
+    return job.kind, job.model, job.tenant
+
+
 def _merged(lanes: dict[Lane, deque[Job]], counters: Mapping[str, float]) -> Iterator[Job]:
     """The lanes' jobs, lowest counter first, then the earliest. ``counters`` may grow between two of them."""
     heads = [
-        (counters.get(tenant, 0.0), jobs[0].submitted_at, tenant, model) for (model, tenant), jobs in lanes.items()
+        (counters.get(tenant, 0.0), jobs[0].submitted_at, tenant, model, kind)
+        for (kind, model, tenant), jobs in lanes.items()
     ]
     heapify(heads)
     while heads:
-        counter, arrival, tenant, model = heappop(heads)
-        now, jobs = counters.get(tenant, 0.0), lanes[model, tenant]
+        counter, arrival, tenant, model, kind = heappop(heads)
+        now, jobs = counters.get(tenant, 0.0), lanes[kind, model, tenant]
         if now != counter:  # another lane of the tenant's went meanwhile
-            heappush(heads, (now, arrival, tenant, model))
+            heappush(heads, (now, arrival, tenant, model, kind))
             continue
         yield jobs.popleft()
         if jobs:
-            heappush(heads, (counters.get(tenant, 0.0), jobs[0].submitted_at, tenant, model))
+            heappush(heads, (counters.get(tenant, 0.0), jobs[0].submitted_at, tenant, model, kind))
 
 
 def _cost(job: Job, prompt_tokens: float, output_tokens: float) -> float:
-    return (prompt_tokens * PROMPT_COST + output_tokens * OUTPUT_COST) / job.weight
+    read = PROMPT_COST if job.kind == ANSWER else EMBEDDED_COST
+    return (prompt_tokens * read + output_tokens * OUTPUT_COST) / job.weight

@@ -43,9 +43,9 @@ def expected_waits(line: Sequence[Waiting], workers: Sequence[WorkerReport]) -> 
     """
     waits: dict[str, float | None] = {}
     ready = [worker for worker in workers if worker.state == "ready"]
-    for model in {worker.model for worker in ready}:
-        among = [job for job in line if not model or job.model in (model, "")]
-        told = _waits_of_one_model(among, [worker for worker in ready if worker.model == model])
+    for kind, model in {(worker.kind, worker.model) for worker in ready}:
+        among = [job for job in line if job.kind == kind and (not model or job.model in (model, ""))]
+        told = _waits_of_one_model(among, [worker for worker in ready if (worker.kind, worker.model) == (kind, model)])
         for job, wait in zip(among, told, strict=True):
             before = waits.get(job.id)
             waits[job.id] = min((known for known in (before, wait) if known is not None), default=None)

@@ -74,10 +74,10 @@ class Transport(Protocol):
         """Up to ``free_slots`` jobs that fit ``free_kv_tokens``, fairest first, under a lease.
 
         The last ``spare`` of these slots are for tenants that have little under way (``fairness.may_use_spare``).
-        Waits up to ``wait`` seconds for the first one. A worker gets jobs of the model it has reported, and those that
-        ask for none; one that has not reported, any. A job whose worker lost its lease, or handed it back, comes with
-        what was published of it (``Claim.text``, ``tokens``, ``token_ids``); one that lost two workers fails with
-        ``worker_lost`` instead.
+        Waits up to ``wait`` seconds for the first one. A worker gets jobs of the kind and model it has reported, and
+        those that ask for no model; one that has not reported, answers to write of any. A job whose worker lost
+        its lease, or handed it back, comes with what was published of it (``Claim.log``, ``text``, ``tokens``,
+        ``token_ids``); one that lost two workers fails with ``worker_lost`` instead.
         """
 
     def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 from ..line.fairness import FairQueue, places
-from ..messages import Claim, Ended, Event, Job, Position, Renewal, Stats, Waiting, WorkerReport
+from ..messages import ANSWER, Claim, Ended, Event, Job, Position, Renewal, Stats, Waiting, WorkerReport
 from .journal import Journal
 from .marks import Mark, Marks, News
 from .memory_logs import Log, Logs, Reader, count_tokens, read, wake
@@ -178,12 +178,12 @@ class MemoryTransport:
     def _claim_now(self, worker: str, slots: int, kv_tokens: int, spare: int) -> list[Claim]:
         self._expire_leases()
         report = self._reports.get(worker)
-        model = (report.model if report else "") or None
+        kind, model = (report.kind, report.model or None) if report else (ANSWER, None)
         claims: list[Claim] = []
         while len(claims) < slots:
             # A worker that holds nothing takes any job: what can never fit, its engine refuses by name.
             room = kv_tokens if self._held.get(worker) else math.inf
-            job = self._queue.pop(room, model, self._running() if slots - len(claims) <= spare else None)
+            job = self._queue.pop(room, model, self._running() if slots - len(claims) <= spare else None, kind)
             if job is None:
                 break
             kv_tokens -= job.prompt_tokens
@@ -193,7 +193,8 @@ class MemoryTransport:
     def _running(self) -> dict[str, float]:
         """As ``fairness.may_use_spare`` takes it."""
         running: dict[str, float] = {}
-        for log in (self._logs.known(generation) for held in self._held.values() for generation in held):
+        held = (self._logs.known(generation) for generations in self._held.values() for generation in generations)
+        for log in (log for log in held if log.job.kind == ANSWER):
             running[log.job.tenant] = running.get(log.job.tenant, 0.0) + 1 / log.job.weight
         return running
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import UnknownGeneration
-from ..messages import Claim, Ended, EndReason, Event, Job, Sampling, Text
+from ..messages import ANSWER, Claim, Ended, EndReason, Event, Job, Sampling, Text
 from .journal import Journal
 
 JOURNAL_BYTES = 4_000_000  # from here on the journal is rewritten without what is in the database
@@ -89,7 +89,7 @@ class Logs:
             self._append(log, run)
             woken.extend(log.readers)
         if self._journal is not None:
-            self._journal.append(events)
+            self._journal.append(self._journaled(events))
         return woken
 
     def live(self) -> frozenset[str]:
@@ -108,10 +108,14 @@ class Logs:
         if log.events and isinstance(log.events[-1], Ended):
             log.ended_at = self._clock()
 
+    def _journaled(self, events: Mapping[str, Sequence[Event]]) -> dict[str, Sequence[Event]]:
+        """Without embeddings: whoever asked for them does not outlive this process."""
+        return {name: run for name, run in events.items() if self._logs[name].job.kind == ANSWER}
+
     def _trim(self, journal: Journal) -> None:
         """Drop what is in the database: when nothing else is left, or the file has grown."""
         if journal.size and (not self._unreleased or journal.size > self._journal_limit):
-            journal.rewrite({generation: self._logs[generation].events for generation in self._unreleased})
+            journal.rewrite(self._journaled({name: self._logs[name].events for name in self._unreleased}))
             self._journal_limit = max(JOURNAL_BYTES, 2 * journal.size)
 
     def _prune(self) -> None:

@@ -113,7 +113,7 @@ class RedisTransport:
         return bool(self._scripts.run("restore", worker, claim.attempt, *log, *_job_fields(claim.job)))
 
     def renew(self, worker: str, report: WorkerReport | None = None) -> Renewal:
-        told = ("", "") if report is None else (report.model, encode_report(report))
+        told = ("", "") if report is None else (f"{report.kind}:{report.model}", encode_report(report))
         cancelled, lost, memory = self._scripts.run("renew", worker, *told)
         before = self._memories.get(worker, memory)
         self._memories[worker] = memory
@@ -128,7 +128,7 @@ class RedisTransport:
 
 def _job_fields(job: Job) -> list[Any]:
     """As ``write_job`` of lua/common.lua reads them."""
-    lane = f"{job.band}:{job.model}"
+    lane = f"{job.band}:{job.kind}:{job.model}"
     fields = [job.tenant, lane, repr(job.weight), repr(job.submitted_at), job.conversation, place(job)]
     return [job.id, encode_job(job), *fields]
 

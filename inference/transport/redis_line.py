@@ -55,14 +55,14 @@ def _read(answer: list[Any], tenant: str) -> FairQueue:
     counters = {tenant: float(counter)} if tenant else {}
     jobs = []
     for lane, name, total, texts in lines:
-        band, _, model = lane.decode().partition(":")
+        band, kind, model = lane.decode().split(":", 2)
         counters[name.decode()] = float(total)
-        jobs += [_job(text.decode(), name.decode(), int(band), model) for text in texts]
+        jobs += [_job(text.decode(), name.decode(), int(band), kind, model) for text in texts]
     queue.restore(jobs, counters, float(served))
     return queue
 
 
-def _job(text: str, tenant: str, band: int, model: str) -> Job:
+def _job(text: str, tenant: str, band: int, kind: Any, model: str) -> Job:
     """As much of a waiting job as its place tells."""
     name, prompt, weight, at, most = text.split(" ")
     return Job(
@@ -75,4 +75,5 @@ def _job(text: str, tenant: str, band: int, model: str) -> Job:
         weight=float(weight),
         band=band,
         submitted_at=float(at),
+        kind=kind,
     )

@@ -19,7 +19,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from ..errors import TransportUnavailable
-from ..line.fairness import OUTPUT_COST, PROMPT_COST, TINY
+from ..line.fairness import EMBEDDED_COST, OUTPUT_COST, PROMPT_COST, TINY
 from ..wire import VERSION
 from .redis_away import MAYBE_AWAY, is_away
 
@@ -62,6 +62,7 @@ class Settings:
             "LONGEST_LOG": self.longest_log,
             "PROMPT_COST": PROMPT_COST,
             "OUTPUT_COST": OUTPUT_COST,
+            "EMBEDDED_COST": EMBEDDED_COST,
             "TINY": TINY,
             "VERSION": VERSION,
         }

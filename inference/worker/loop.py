@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InferenceError, InvalidSampling, ModelError, PromptTooLong, TransportUnavailable
-from ..messages import Claim, Ended, WorkerReport
+from ..messages import ANSWER, Claim, Ended, Kind, WorkerReport
 from ..transport import Transport
 from ..writers.base import LoadWriter, Writer, Written
 from .job_in_hand import JobInHand
@@ -40,9 +40,9 @@ class Worker:
     ``load`` is called with a progress callback (share, what is done). ``model`` is the name that jobs
     ask for, ``demo`` whether people are to be told that this is the bundled demo. Answers under way when it
     is stopped have ``grace`` seconds to end; what is not written then is handed back to the line. The last ``spare``
-    of the writer's slots are for tenants that have little under way. A worker that
-    has no writer ends; one that is ``alone`` on its machine stays, and if none of the others there has one, it ends
-    what waits, and says why.
+    of the writer's slots are for tenants that have little under way. It takes jobs of ``kind``. A worker that
+    has no writer ends; one that is ``alone`` on its machine stays, and if none of the others of its kind there has
+    one, it ends what waits, and says why.
     """
 
     def __init__(
@@ -56,10 +56,11 @@ class Worker:
         grace: float = 0.0,
         spare: int = 0,
         alone: bool = True,
+        kind: Kind = ANSWER,
     ) -> None:
         self._transport, self._load, self._name = transport, load, name
         self._grace, self._spare, self._alone = grace, spare, alone
-        self._report = WorkerReport(name, "starting", model=model, demo=demo, at=time.time())
+        self._report = WorkerReport(name, "starting", model=model, demo=demo, at=time.time(), kind=kind)
         self._running: dict[str, JobInHand] = {}
         self._told: list[float] = []  # when it was told to stop, each time
         self._link = Link(transport, name, spare)
@@ -160,7 +161,8 @@ class Worker:
             workers = self._transport.stats().workers
         except TransportUnavailable:
             return False
-        return all(worker.worker == self._name or worker.state == "failed" for worker in workers)
+        others = (worker for worker in workers if worker.kind == self._report.kind and worker.worker != self._name)
+        return all(worker.state == "failed" for worker in others)
 
     def _tell(self, state: Any, **changes: Any) -> None:
         self._report = replace(self._report, state=state, at=time.time(), **changes)
@@ -251,6 +253,8 @@ class Worker:
             running.text.append(written.text.replace("\x00", ""))
         if written.thought:
             running.thought.append(written.thought.replace("\x00", ""))
+        if written.vectors:
+            running.ready.append(replace(written.vectors, seq=running.take_seq()))
         if written.ended:
             self._end(written.generation, written.ended)
         elif written.returned:

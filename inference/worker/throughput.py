@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from ..line.forecast import PROMPT_SHARE
-from ..messages import Claim, Ended, Event, Text, WorkerReport
+from ..messages import Claim, Ended, Event, Text, Vectors, WorkerReport
 
 MEMORY_SECONDS = 5.0  # of the moving average of the rate
 ANSWERS = 64  # of the last ones, whose lengths are told
@@ -41,13 +41,13 @@ class Throughput:
             return
         self._advance()
         for event in events:
-            if isinstance(event, Text):
+            if isinstance(event, Text | Vectors):
                 answer[0] += event.tokens
                 self._tokens += event.tokens
             elif isinstance(event, Ended):
                 del self._answers[generation]
                 if event.reason in ("stop", "length"):  # how far others would have gone nobody knows
-                    self._lengths.append(event.output_tokens)
+                    self._lengths.append(event.output_tokens or answer[0])
 
     def lost(self, generations: Iterable[str]) -> None:
         self._advance()

@@ -1,6 +1,7 @@
 """What a worker needs of whatever writes its answers: claims in, pieces of answers out.
 
-Two things do: ``torch``, an engine of this process, and ``relay``, servers elsewhere.
+Two things do: ``torch``, an engine of this process, and ``relay``, servers elsewhere. ``embed`` is the same for
+texts to embed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..messages import Choice, Claim, Ended, Started
+from ..messages import Choice, Claim, Ended, Started, Vectors
 
 TellProgress = Callable[[float, str], None]  # a share from 0 to 1, and what is done
 
@@ -32,6 +33,7 @@ class Written:
     ended: Ended | None = None
     returned: bool = False
     thought: str = ""
+    vectors: Vectors | None = None
 
 
 class Writer(Protocol):

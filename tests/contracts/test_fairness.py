@@ -14,7 +14,20 @@ import pytest
 import redis
 
 from inference.line.fairness import FairQueue
-from inference.messages import BATCH, INTERACTIVE, Ended, Event, Job, Sampling, Started, Text, WorkerReport
+from inference.messages import (
+    ANSWER,
+    BATCH,
+    EMBEDDING,
+    INTERACTIVE,
+    Ended,
+    Event,
+    Job,
+    Kind,
+    Sampling,
+    Started,
+    Text,
+    WorkerReport,
+)
 from inference.transport import MemoryTransport, RedisTransport, Transport
 
 PROMPT, OUTPUT = 1, 2  # what a token of each costs
@@ -29,11 +42,13 @@ class PureQueue:
         for job in jobs:
             self._queue.push(job)
 
-    def pop(self, room: float = float("inf"), model: str | None = None, spare: bool = False) -> Job | None:
+    def pop(
+        self, room: float = float("inf"), model: str | None = None, spare: bool = False, kind: Kind = ANSWER
+    ) -> Job | None:
         running: dict[str, float] = {}
-        for item in self._running:
+        for item in (item for item in self._running if item.kind == ANSWER):
             running[item.tenant] = running.get(item.tenant, 0.0) + 1 / item.weight
-        item = self._queue.pop(room, model, running if spare else None)
+        item = self._queue.pop(room, model, running if spare else None, kind)
         self._running += [item] if item else []
         return item
 
@@ -56,10 +71,12 @@ class TransportQueue:
         for job in jobs:
             self._transport.submit(job)
 
-    def pop(self, room: float = 10**9, model: str | None = None, spare: bool = False) -> Job | None:
-        worker = "w" if model is None else f"w-{model}"
+    def pop(
+        self, room: float = 10**9, model: str | None = None, spare: bool = False, kind: Kind = ANSWER
+    ) -> Job | None:
+        worker = "w" if model is None else f"w-{kind}-{model}"
         if model is not None:
-            self._transport.renew(worker, WorkerReport(worker, "ready", model=model, at=time.time()))
+            self._transport.renew(worker, WorkerReport(worker, "ready", model=model, kind=kind, at=time.time()))
         claims = self._transport.claim(worker, 1, int(room), spare=int(spare))
         for claim in claims:
             self._holders[claim.job.id] = worker
@@ -95,7 +112,7 @@ def queue(request):
 arrival = itertools.count()
 
 
-def job(tenant, prompt=10, *, weight=1.0, band=INTERACTIVE, name="", model="m"):
+def job(tenant, prompt=10, *, weight=1.0, band=INTERACTIVE, name="", model="m", kind=ANSWER):
     number = next(arrival)
     return Job(
         name or f"{tenant}-{number}",
@@ -107,6 +124,7 @@ def job(tenant, prompt=10, *, weight=1.0, band=INTERACTIVE, name="", model="m"):
         weight=weight,
         band=band,
         submitted_at=float(number),
+        kind=kind,
     )
 
 
@@ -270,6 +288,14 @@ def test_weighted_service_holds_with_spare_slots(queue):
 
 @pytest.mark.parametrize("models", [("m",), ("m", "n", "")], ids=["one-model", "several"])
 def test_both_queues_choose_alike(queue, models):
+    choose_alike(queue, models, [ANSWER])
+
+
+def test_both_queues_choose_alike_among_two_kinds(queue):
+    choose_alike(queue, ("m", ""), [ANSWER, EMBEDDING])
+
+
+def choose_alike(queue, models, kinds):
     """A long random run against a second, pure queue: the same job at every step."""
     chance, twin = random.Random(11), PureQueue()
     weights = {"a": 1.0, "b": 4.0, "c": 16.0, "d": 1.0}
@@ -280,14 +306,15 @@ def test_both_queues_choose_alike(queue, models):
             tenant = chance.choice(list(weights))
             band = BATCH if chance.random() < 0.2 else INTERACTIVE
             model = chance.choice(models)
-            item = job(tenant, chance.randint(1, 90), weight=weights[tenant], band=band, model=model)
+            kind = chance.choice(kinds)
+            item = job(tenant, chance.randint(1, 90), weight=weights[tenant], band=band, model=model, kind=kind)
             queue.push(item)
             twin.push(item)
             waiting += 1
         elif act < 0.7 and waiting:
-            worker = chance.choice(["m", "n"])
+            worker, kind = chance.choice(["m", "n"]), chance.choice(kinds)
             spare = chance.random() < 0.4
-            item, expected = queue.pop(model=worker, spare=spare), twin.pop(model=worker, spare=spare)
+            item, expected = (each.pop(model=worker, spare=spare, kind=kind) for each in (queue, twin))
             assert item == expected
             running += [item] if item else []
             waiting -= 1 if item else 0

@@ -5,7 +5,19 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from inference.messages import Chance, ChatMessage, Choice, Ended, Job, Sampling, Started, Text, WorkerReport
+from inference.messages import (
+    EMBEDDING,
+    Chance,
+    ChatMessage,
+    Choice,
+    Ended,
+    Job,
+    Sampling,
+    Started,
+    Text,
+    Vectors,
+    WorkerReport,
+)
 from inference.wire import decode_event, decode_job, decode_report, encode_event, encode_job, encode_report
 
 
@@ -18,6 +30,7 @@ from inference.wire import decode_event, decode_job, decode_report, encode_event
         Text(2, "", (4, 5), thought="Hm."),
         Text(2, "ü", (7,), choices=(Choice(Chance("ü", -0.5, (195, 188)), (Chance("u", -1.5, (117,)),)),)),
         Text(2, "a", (), 1, choices=(Choice(Chance("a", -0.5)),)),
+        Vectors(2, (3, 0), "AACAPwAAAAA=", 12),
         Ended(3, "failed", 5, 4, "engine_error", "It failed.", 0.1, 0.2, 8.5),
         Ended(3, "stop", 5, prompt_tokens=40, approximate=True),
         Ended(1, "failed", error_code="invalid_sampling", error_message="No.", error_param="logit_bias"),
@@ -53,6 +66,8 @@ JOB = Job(
 
 def test_jobs_survive_the_crossing():
     assert decode_job(encode_job(JOB)) == JOB
+    embed = Job("e", "t", "m", (), Sampling(9), 5, kind=EMBEDDING, texts=("", "\x00🦊\u202e"), trim=False)
+    assert decode_job(encode_job(embed)) == embed
 
 
 def grown(raw: bytes, *path: str) -> bytes:
@@ -70,13 +85,15 @@ def test_a_field_of_a_newer_release_in_a_job_is_left_out(path):
     assert decode_job(grown(encode_job(JOB), *path)) == JOB
 
 
-@pytest.mark.parametrize("event", [Started(1, "w", "m", "r", 12), Text(2, "a", (1,)), Ended(3, "stop", 5)])
+@pytest.mark.parametrize(
+    "event", [Started(1, "w", "m", "r", 12), Text(2, "a", (1,)), Vectors(2, (0,), "", 1), Ended(3, "stop", 5)]
+)
 def test_a_field_of_a_newer_release_in_an_event_is_left_out(event):
     assert decode_event(grown(encode_event(event), "event")) == event
 
 
 def test_a_field_of_a_newer_release_in_a_report_is_left_out():
-    report = WorkerReport("w", "ready", answers=((1, 2),), lengths=(3,))
+    report = WorkerReport("w", "ready", answers=((1, 2),), lengths=(3,), kind=EMBEDDING)
     assert decode_report(grown(encode_report(report), "report")) == report
 
 

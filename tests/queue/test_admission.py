@@ -15,10 +15,13 @@ from chatapp.chat.asking import send_message
 from chatapp.chat.models import Generation, Message
 from chatapp.common.errors import MessageTooLong, NoWorker, Overloaded, QuotaExceeded
 from chatapp.queue import admission, positions
+from chatapp.queue.admission import find_refusal
+from chatapp.queue.available_models import live_workers, models_json
+from chatapp.queue.model_status import model_json
 from chatapp.queue.positions import LineWatch, read_places
 from inference.errors import TransportUnavailable
 from inference.line.forecast import Forecast
-from inference.messages import ChatMessage, Job, Sampling, WorkerReport
+from inference.messages import EMBEDDING, ChatMessage, Job, Sampling, WorkerReport
 from inference.transport import MemoryTransport
 from tests.factories import ApiKeyFactory, PlanFactory
 
@@ -197,3 +200,28 @@ async def test_many_readers_look_at_the_line_once_a_second(transport, job_in_lin
 @pytest.fixture
 def job_in_line(transport):
     transport.submit(Job("g", "t", "m", (), Sampling(8), 5))
+
+
+def test_a_line_of_embeddings_refuses_no_answer_and_no_person_waits_behind_it(transport, free_plan, settings):
+    """Nor does a worker that embeds stand for one that answers."""
+    settings.CHATAPP_MOST_WAITING = 3
+    now = time.time()
+    transport.renew("e1", WorkerReport("e1", "ready", model="test", kind=EMBEDDING, at=now))
+    for number in range(5):
+        transport.submit(Job(f"e{number}", "t", "test", (), Sampling(5), 5, kind=EMBEDDING, texts=("a",)))
+    answer = Job("g", "t", "test", (ChatMessage("user", "hi"),), Sampling(5), 5)
+    assert [worker.worker for worker in live_workers()] == ["w1"]
+    assert find_refusal(answer, free_plan, live_workers()) is None
+    transport.submit(answer)
+    assert set(read_places(Forecast())) == {"g"}
+    embed = Job("e", "t", "test", (), Sampling(5), 5, kind=EMBEDDING, texts=("a",))
+    assert isinstance(find_refusal(embed, free_plan, live_workers(EMBEDDING)), Overloaded)
+    assert find_refusal(answer, free_plan, live_workers()) is None
+
+
+def test_the_page_tells_of_the_worker_that_answers_alone(transport):
+    transport.renew("e1", WorkerReport("e1", "ready", model="embeds", kind=EMBEDDING, at=time.time()))
+    assert model_json(transport.stats())["name"] == "test"
+    assert models_json(transport.stats().workers) == [{"name": "test", "label": "test"}]
+    transport.bury("w1")
+    assert model_json(transport.stats())["state"] == "absent"

@@ -20,11 +20,12 @@ end
 
 -- Tenants in the highest band this worker can serve, lowest counter first: {counter, entry, lane}.
 local function waiting_tenants()
-  local model, band, tenants = call('HGET', key('models'), worker), nil, {}
+  local kind, model = string.match(call('HGET', key('models'), worker) or 'answer:', '^([^:]+):(.*)$')
+  local band, tenants = nil, {}
   for _, lane in ipairs(call('ZRANGE', LANES, 0, -1)) do
-    local lane_band, lane_model = string.match(lane, '^([^:]+):(.*)$')
+    local lane_band, lane_kind, lane_model = string.match(lane, '^([^:]+):([^:]+):(.*)$')
     if band and lane_band ~= band then break end
-    if (model or '') == '' or lane_model == model or lane_model == '' then
+    if lane_kind == kind and (model == '' or lane_model == model or lane_model == '') then
       band = lane_band
       local found = call('ZRANGE', key('lane', lane), 0, WINDOW - 1, 'WITHSCORES')
       for n = 1, #found, 2 do
@@ -60,11 +61,12 @@ local function may_use_spare(place, tenant, lane)
   return own < TINY or own + 1 / place.weight <= most + TINY
 end
 
-local function prompt_cost(place)
-  return place.prompt * PROMPT_COST / place.weight
+local function prompt_cost(place, lane)
+  local cost = string.match(lane, '^[^:]+:([^:]+)') == 'answer' and PROMPT_COST or EMBEDDED_COST
+  return place.prompt * cost / place.weight
 end
 
--- The next job for this worker, as its place and tenant; for a spare slot, as FairQueue.pop has it.
+-- The next job for this worker, as its place, tenant and lane; for a spare slot, as FairQueue.pop has it.
 local function choose(for_spare)
   local head, after
   for _, entry in ipairs(waiting_tenants()) do
@@ -73,9 +75,9 @@ local function choose(for_spare)
     for _, text in ipairs(tenant ~= head and call('ZRANGE', key('line', lane, tenant), 0, WINDOW - 1) or {}) do
       local place = read_place(text)
       if not kept_for_another(place.id) then
-        if not for_spare or may_use_spare(place, tenant, lane) then return place, tenant end
+        if not for_spare or may_use_spare(place, tenant, lane) then return place, tenant, lane end
         if head then return end
-        head, after = tenant, entry[1] + prompt_cost(place)
+        head, after = tenant, entry[1] + prompt_cost(place, lane)
         break
       end
     end
@@ -117,13 +119,13 @@ else
   call('DEL', claimed)
 end
 while #claims < slots do
-  local place, tenant = choose(slots - #claims <= spare)
+  local place, tenant, lane = choose(slots - #claims <= spare)
   -- A worker that holds nothing takes any job: what can never fit, its engine refuses by name.
   if not place or (place.prompt > kv_tokens and call('EXISTS', held) == 1) then break end
   kv_tokens = kv_tokens - place.prompt
   unqueue(place.id)
   call('HSET', STATE, 'served', exact(counter(tenant)))
-  charge(tenant, prompt_cost(place))
+  charge(tenant, prompt_cost(place, lane))
   lend(place.id)
   claims[#claims + 1] = describe(place.id)
 end

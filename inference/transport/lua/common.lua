@@ -61,7 +61,7 @@ local function wake(worker)
   call('PUBLISH', key('work'), worker)
 end
 
--- The fair queue (inference/fairness.py). A lane is a band and a model; it holds the tenants that wait in it by
+-- The fair queue (inference/fairness.py). A lane is a band, a kind and a model; it holds the tenants that wait in it by
 -- counter, then by the arrival of their first job. A line is one tenant's jobs in a lane, in order.
 
 local function counter(tenant)
@@ -154,9 +154,10 @@ local function send_outbox()
   end
 end
 
--- What each tenant has under way, divided by its weight (fairness.may_use_spare).
+-- What each tenant has under way of answers, divided by its weight (fairness.may_use_spare).
 local function count_running(id, sign)
-  local job = call('HMGET', key('job', id), 'tenant', 'weight')
+  local job = call('HMGET', key('job', id), 'tenant', 'weight', 'lane')
+  if not string.match(job[3], '^[^:]+:answer:') then return end
   local share = call('ZINCRBY', RUNNING, exact(sign / tonumber(job[2])), job[1])
   if tonumber(share) < TINY then call('ZREM', RUNNING, job[1]) end
 end

@@ -1,4 +1,4 @@
--- ARGV: time, worker, its model, its report ('' for none). Returns the jobs to stop, those lost, and the memory's name:
+-- ARGV: time, worker, its '<kind>:<model>', its report ('' for none). Returns the jobs to stop, those lost, and the memory's name:
 -- another one begins with since(), and where a replica takes over, which may not have heard of all that workers told.
 local worker = ARGV[2]
 are_leases_kept()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.messages import ChatMessage, Ended, Job, Sampling, Started, Text
+from inference.messages import EMBEDDING, ChatMessage, Ended, Job, Sampling, Started, Text, Vectors, WorkerReport
 from inference.transport import MemoryTransport
 from inference.transport.journal import Journal
 
@@ -87,3 +87,16 @@ def test_nobody_else_on_the_machine_can_read_it(tmp_path):
     answered(MemoryTransport(journal=Journal(tmp_path / "run" / "journal")), "g", released=False)
     assert (tmp_path / "run" / "journal").stat().st_mode & 0o077 == 0
     assert (tmp_path / "run").stat().st_mode & 0o077 == 0
+
+
+def test_embeddings_are_not_in_the_journal(tmp_path):
+    """Nobody would ask for them again: whoever did has ended with this process."""
+    path = tmp_path / "journal"
+    transport = MemoryTransport(journal=Journal(path))
+    transport.submit(Job("e", "t", "m", (), Sampling(8), 5, kind=EMBEDDING, texts=("private",)))
+    transport.renew("w", WorkerReport("w", "ready", model="m", kind=EMBEDDING))
+    transport.claim("w", 1, 100)
+    transport.publish("w", {"e": [Started(1, "w", "m", "r", 5), Vectors(2, (0,), "AACAPw==", 3), Ended(3, "stop")]})
+    assert path.stat().st_size == 0
+    transport.release("e")
+    assert MemoryTransport(journal=Journal(path)).unreleased() == frozenset()

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 from inference.errors import ModelNotFound
-from inference.messages import WorkerReport
+from inference.messages import EMBEDDING, WorkerReport
 from inference.worker.loop import Worker
 from tests.inference.logs import ended, ids_of, wait_until
 from tests.inference.worker.jobs import SAMPLING, job
@@ -100,6 +100,20 @@ def test_of_several_on_one_machine_the_last_without_a_model_ends_what_waits(tran
     time.sleep(1.2)
     assert transport.position("g").place == 1, "the other is still loading"
     transport.renew("other", WorkerReport("other", "failed", model="m", at=time.time()))
+    assert ended(transport)[-1].error_code == "no_worker"
+    worker.stop()
+    running.join(5)
+
+
+def test_a_worker_that_embeds_is_no_reason_to_wait_for_an_answer(transport):
+    def load(progress):
+        raise ModelNotFound("Could not get x.")
+
+    transport.renew("embeds", WorkerReport("embeds", "ready", model="e", kind=EMBEDDING, at=time.time()))
+    transport.submit(job())
+    worker = Worker(transport, load, name="broken", model="m", alone=True)
+    running = threading.Thread(target=worker.run)
+    running.start()
     assert ended(transport)[-1].error_code == "no_worker"
     worker.stop()
     running.join(5)
