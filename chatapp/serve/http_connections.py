@@ -3,12 +3,15 @@
 An answer that is streamed waits for its caller to take what was written. One that is there and takes nothing would keep
 its connection, and the answer behind it, for ever. Its connection is dropped; the application then sees that it has
 left, 40 to 80 s after the caller took its last. Whoever takes some of it in every 40 s is waited for.
+
+Nor does it wait for ever for a request: who has not said all of its head in 20 s, a WebSocket's handshake included, is
+dropped as well.
 """
 
 from __future__ import annotations
 
 import sys
-from asyncio import TimerHandle
+from asyncio import TimerHandle, Transport
 from fcntl import ioctl
 from termios import TIOCOUTQ
 from typing import Any
@@ -21,7 +24,31 @@ class Http(HttpToolsProtocol):
 
     stalled_seconds = 40.0  # as long as a WebSocket's ping may go unanswered
 
+    asking_seconds = 20.0  # for a request's head
+
     _stalled: TimerHandle | None = None
+    _asking: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as its own base has it
+        super().connection_made(transport)
+        self._expect()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._expect()
+
+    def on_headers_complete(self) -> None:
+        self._heard()
+        super().on_headers_complete()
+
+    def _expect(self) -> None:
+        """A request's head, from now on. What it has begun with was heard of before."""
+        self._asking = self._asking or self.loop.call_later(self.asking_seconds, self.transport.abort)
+
+    def _heard(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -33,6 +60,7 @@ class Http(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
+        self._heard()
         super().connection_lost(exc)
 
     def _watch(self) -> None:
