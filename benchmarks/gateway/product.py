@@ -47,7 +47,8 @@ class Product:
     """Running within ``with``. ``people`` are logged in, each with a conversation."""
 
     def __init__(self, folder: Path, upstream: Upstream, people: int) -> None:
-        self._cluster = Cluster(folder, upstream=upstream.url + "/v1", workers=0)
+        several = {"CHATAPP_SOCKETS_PER_PERSON": "10000", "CHATAPP_SOCKETS_PER_WORKSPACE": "100000"}  # idle pages
+        self._cluster = Cluster(folder, upstream=upstream.url + "/v1", workers=0, environment=several)
         self._cluster.webs = self._cluster.webs[:1]
         self._cluster.workers = [self._cluster.make_worker("worker", "--slots", str(SLOTS))]
         self._number = people

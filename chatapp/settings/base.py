@@ -292,6 +292,9 @@ CHATAPP_SIGNUP = env.choice("CHATAPP_SIGNUP", ("open", "closed"), "open")
 CHATAPP_DEFAULT_PLAN = env.text("CHATAPP_DEFAULT_PLAN", "free")
 CHATAPP_MAX_MESSAGE_CHARACTERS = env.integer("CHATAPP_MAX_MESSAGE_CHARACTERS", 32_000, low=100, high=1_000_000)
 CHATAPP_MOST_WAITING = env.integer("CHATAPP_MOST_WAITING", 2_000, low=1)
+CHATAPP_SOCKETS_PER_PERSON = env.integer("CHATAPP_SOCKETS_PER_PERSON", 50, low=1)
+CHATAPP_SOCKETS_PER_WORKSPACE = env.integer("CHATAPP_SOCKETS_PER_WORKSPACE", 2_000, low=1)
+CHATAPP_FRAMES_PER_SECOND = env.integer("CHATAPP_FRAMES_PER_SECOND", 10, low=1)
 CHATAPP_REDIS_URL = ""  # set: the transport is in Redis; empty: in memory, in the process that serves
 CHATAPP_TRANSPORT_SOCKET = VAR_DIR / "run" / "transport.sock"
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")

@@ -34,6 +34,7 @@ from .acts import Unanswered, act, usage_json
 from .login_watch import LOGGED_OUT, NO_WORKSPACE, Login, login_watch
 from .model_watch import watch
 from .payloads import turn_json
+from .socket_limits import TOO_MANY, Flooded, FrameLimit, open_sockets
 from .socket_middleware import own_send
 from .streams import AnswerStream, Frame
 
@@ -54,6 +55,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     membership: Membership
     _login: Login | None = None
+    _counted: tuple[UUID, UUID] | None = None  # among the open sockets
+
+    async def __call__(self, *arguments: Any) -> None:
+        try:
+            await super().__call__(*arguments)
+        finally:  # whatever ended it
+            if self._counted:
+                open_sockets.leave(*self._counted)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Without what Channels does before each: a thread that closes connections, of which it has none."""
@@ -63,6 +72,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._streams: dict[UUID, asyncio.Task[None]] = {}
         self._open: set[UUID] = set()
         self._over = False
+        self._limit = FrameLimit()
         self._send_frame = own_send(self.scope, self.base_send)
         await self.accept()
         try:
@@ -76,6 +86,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except (OperationalError, InterfaceError):
             await self._end(TRY_AGAIN)
             return
+        names = (self.membership.user_id, self.membership.tenant_id)
+        if not open_sockets.enter(*names):
+            await self._end(TOO_MANY)
+            return
+        self._counted = names
         self._login = Login.of(self.membership, self.scope["session"].session_key)
         login_watch.listen(self._end, self._login)
         model = await watch.add(self._tell_model)
@@ -102,12 +117,17 @@ class ChatConsumer(AsyncWebsocketConsumer):
             task.cancel()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if not hasattr(self, "membership"):
+        if self._over or not hasattr(self, "membership"):
             return
         request: frames.Request | None = None
         try:
-            request = frames.parse_frame(text_data or "")
+            try:
+                request = frames.parse_frame(text_data or "")
+            finally:
+                self._limit.count()
             await self._handle(request)
+        except Flooded:
+            await self._end(TOO_MANY)
         except LoggedOut:
             await self._end(LOGGED_OUT)
         except Unanswered:

@@ -326,7 +326,11 @@ def silence(route):
 
 @pytest.mark.parametrize(
     ("code", "words", "link"),
-    [(4401, "You have been logged out", "Log in"), (4404, "no longer a member", "Your workspaces")],
+    [
+        (4401, "You have been logged out", "Log in"),
+        (4404, "no longer a member", "Your workspaces"),
+        (4429, "too many pages open here", "Your workspaces"),
+    ],
 )
 def test_a_door_that_closed_says_so_and_names_the_way_on(context, product, code, words, link):
     page = context.new_page()

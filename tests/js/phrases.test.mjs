@@ -72,10 +72,10 @@ test("a text over the limit says by how much", () => {
 });
 
 test("a lost connection says what it is, and where it needs somebody names the way", () => {
-  const states = ["down", "restarting", "offline", "logged_out", "not_found", "other_person"];
+  const states = ["down", "restarting", "offline", "logged_out", "not_found", "other_person", "too_many"];
   const lines = states.map((state) => phrases.connectionLine(state, false));
   assert.equal(new Set(lines.map(({ words }) => words)).size, states.length);
-  assert.deepEqual(lines.map(({ way }) => way), [null, null, null, "Log in", "Your workspaces", "Open their chats"]);
+  assert.deepEqual(lines.map(({ way }) => way), [null, null, null, "Log in", "Your workspaces", "Open their chats", "Your workspaces"]);
   assert.equal(phrases.connectionLine("down", true).words, "Connection lost. Reconnecting… Your answer goes on being written.");
   assert.equal(phrases.connectionLine("offline", true).words.endsWith("Your answer goes on being written."), true);
   assert.equal(phrases.connectionLine("restarting", true).words, "The server is restarting. Reconnecting… What was written is kept.");

@@ -36,6 +36,11 @@ class Tab:
     async def next(self) -> dict:
         return orjson.loads(await self._socket.receive_from(timeout=5))
 
+    async def next_or_code(self) -> dict | int:
+        """The next frame, or the code that the socket is closed with."""
+        told = await self._socket.receive_output(timeout=5)
+        return told["code"] if told["type"] == "websocket.close" else orjson.loads(told["text"])
+
     async def until(self, *kinds: str) -> list[dict]:
         frames = [await self.next()]
         while frames[-1]["type"] not in kinds:

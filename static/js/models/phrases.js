@@ -6,6 +6,7 @@ const BARRED = {
   logged_out: "Log in again to send this",
   not_found: "You cannot send here any more",
   other_person: "Log in again to send this",
+  too_many: "Close other pages to send this",
 };
 const BARRED_SENDING = { logged_out: "Sent once you have logged in again", other_person: "Sent once you have logged in again" };
 
@@ -17,12 +18,14 @@ const CONNECTION = {
   logged_out: { words: "You have been logged out. What you wrote here is kept for you.", way: "Log in" },
   not_found: { words: "You are no longer a member of this workspace.", way: "Your workspaces" },
   other_person: { words: "Somebody else has logged in here. What you wrote is kept for you.", way: "Open their chats" },
+  too_many: { words: "You have too many pages open here. Close some of them, then load this one anew.", way: "Your workspaces" },
 };
 
 const REST = {
   logged_out: "Log in to see the rest.",
   not_found: "You are no longer a member of this workspace.",
   other_person: "Log in again to see the rest.",
+  too_many: "Close other pages and load this one anew to see the rest.",
 };
 
 const count = new Intl.NumberFormat("en");

@@ -8,11 +8,12 @@ const HEARTBEAT = 20_000; // ms without a frame after which we ask whether anyon
 const PATIENCE = 8_000; // ms to wait for the answer
 const DOUBT = 2_500; // ms to wait for it when the browser says that the network is gone
 const RESTARTING = 1012;
-const BARS = new Map([[4401, "logged_out"], [4404, "not_found"]]);
+const BARS = new Map([[4401, "logged_out"], [4404, "not_found"], [4429, "too_many"]]);
 const BARRED = {
   logged_out: "You have been logged out. Log in again to go on.",
   not_found: "You are no longer a member of this workspace.",
   other_person: "Somebody else has logged in to this browser.",
+  too_many: "You have too many pages open here. Close some of them, then come back to this one.",
 };
 
 /** The address of a socket on the page's own host. */
@@ -24,7 +25,7 @@ export function socketUrl({ protocol, host }, path) {
  * One WebSocket that comes back: exponential back-off with full jitter, at once when the browser says that the network is
  * back. It speaks for `person` alone: whoever the server takes us for is told with the welcome, and before it nothing is
  * sent. `onDown(why)` hears "down" or "restarting", `onBarred(why)` that there is no use in trying until somebody acts
- * ("logged_out", "not_found", "other_person"), `onReturn()` that it is of use again.
+ * ("logged_out", "not_found", "other_person", "too_many"), `onReturn()` that it is of use again.
  */
 export class Connection {
   #socket = null;
