@@ -6,7 +6,14 @@ from django.contrib.auth.models import AnonymousUser
 
 from chatapp.common.errors import Forbidden, NotFound
 
-from .models import Membership, User
+from .models import Membership, Role, User
+from .models.people import LEAST_ROLE, Act
+
+WHOSE = {
+    Role.ANALYST: "That is for owners, admins and analysts of this workspace.",
+    Role.ADMIN: "That is for owners and admins of this workspace.",
+    Role.OWNER: "That is for owners of this workspace.",
+}
 
 
 def get_membership(user: User | AnonymousUser, slug: str) -> Membership:
@@ -21,6 +28,12 @@ def get_membership(user: User | AnonymousUser, slug: str) -> Membership:
     if membership is None:
         raise NotFound
     return membership
+
+
+def require(membership: Membership, act: Act) -> None:
+    """Raises ``Forbidden``, saying whose it is, to a member whose role does not allow ``act``."""
+    if not membership.can(act):
+        raise Forbidden(WHOSE[LEAST_ROLE[act]])
 
 
 def require_reports(membership: Membership) -> None:

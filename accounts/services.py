@@ -53,23 +53,23 @@ def create_personal_tenant(*, user: User) -> Tenant:
     plan = Plan.objects.get(code=settings.CHATAPP_DEFAULT_PLAN)
     name = user.email.split("@")[0][:60]
     with transaction.atomic():
-        tenant = _create_tenant(name, plan)
+        tenant = make_tenant(name, plan, personal=True)
         Membership.objects.create(user=user, tenant=tenant, role=Role.OWNER)
     return tenant
 
 
-def _create_tenant(name: str, plan: Plan) -> Tenant:
+def make_tenant(name: str, plan: Plan, *, personal: bool) -> Tenant:
     """At the name as a slug; with random letters behind it where that is taken, also by somebody at this moment."""
     base = slugify(name)[:30] or "workspace"
     try:
         with transaction.atomic():
-            return _own_tenant(name, base, plan)
+            return _tenant_at(name, base, plan, personal)
     except IntegrityError:
-        return _own_tenant(name, f"{base}-{uuid7().hex[-8:]}", plan)
+        return _tenant_at(name, f"{base}-{uuid7().hex[-8:]}", plan, personal)
 
 
-def _own_tenant(name: str, slug: str, plan: Plan) -> Tenant:
-    tenant: Tenant = Tenant.objects.create(name=name, slug=slug, plan=plan, personal=True)
+def _tenant_at(name: str, slug: str, plan: Plan, personal: bool) -> Tenant:
+    tenant: Tenant = Tenant.objects.create(name=name, slug=slug, plan=plan, personal=personal)
     return tenant
 
 

@@ -4,7 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
-from chatapp.web import chat_views, error_responses
+from chatapp.web import chat_views, error_responses, joining_views
 
 # The admin's own form knows nothing of allauth's limits on guessing.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -12,6 +12,7 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 urlpatterns = [
     path("", chat_views.home, name="home"),
     path("accounts/", include("allauth.urls")),
+    path("join/<str:token>/", joining_views.Join.as_view(), name="join"),
     path("settings/", include("chatapp.web.settings_urls")),
     path("w/<slug:workspace>/chat/", include("chatapp.web.chat_urls")),
     path("w/<slug:workspace>/reports/", include("feedback.urls")),

@@ -1,5 +1,8 @@
-"""People, the tenants they belong to, what a tenant may use, and the keys of programs."""
+"""People, the tenants they belong to and the ways into them, what a tenant may use, and the keys of programs."""
 
+from .audit import AuditEvent
+from .groups import Group
+from .invitations import Domain, Invitation, InviteLink
 from .erasures import Erasure
 from .keys import ApiKey
 from .people import Membership, Preferences, Role, Tenant, User
@@ -7,7 +10,12 @@ from .plans import LedgerEntry, Plan, UsageDay
 
 __all__ = [
     "ApiKey",
+    "AuditEvent",
+    "Domain",
     "Erasure",
+    "Group",
+    "Invitation",
+    "InviteLink",
     "LedgerEntry",
     "Membership",
     "Plan",

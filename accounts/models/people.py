@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
-from django.core.validators import RegexValidator
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.urls import reverse
@@ -78,14 +80,43 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class TenantQuerySet(models.QuerySet["Tenant"]):
+    def living(self) -> TenantQuerySet:
+        """Those that are not being deleted."""
+        return self.filter(deleted_at=None)
+
     def of(self, user: User) -> TenantQuerySet:
-        """The tenants a person belongs to and may enter, their own first."""
-        return self.filter(memberships__user=user, is_active=True).order_by("-personal", "name")
+        """The tenants a person may enter, their own first."""
+        inside = Membership.objects.active().filter(tenant=models.OuterRef("pk"), user=user)
+        return self.filter(models.Exists(inside)).order_by("-personal", "name")
 
     def personal_of(self, people: Iterable[User]) -> TenantQuerySet:
         """Their own tenants, as far as nobody else is in them."""
         others = Membership.objects.filter(tenant=models.OuterRef("pk")).exclude(user__in=people)
         return self.filter(~models.Exists(others), personal=True, memberships__user__in=people).distinct()
+
+
+INSTRUCTIONS_LIMIT = 1500  # characters; about 400 tokens of every prompt
+MOST_STARTERS, LONGEST_STARTER = 4, 120
+
+
+def check_starters(value: Any) -> None:
+    """A list of up to four short texts."""
+    check_names(value)
+    if len(value) > MOST_STARTERS or any(len(text) > LONGEST_STARTER for text in value):
+        raise ValidationError(f"Write up to {MOST_STARTERS} suggestions of up to {LONGEST_STARTER} characters each.")
+
+
+def check_names(value: Any) -> None:
+    """A list of texts that say something, each once."""
+    if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
+        raise ValidationError("Write a list of texts, none of them empty.")
+    if len(set(value)) < len(value):
+        raise ValidationError("Name each once.")
+
+
+class WhoInvites(models.TextChoices):
+    ADMINS = "admins", "Owners and admins"
+    MEMBERS = "members", "Every member"
 
 
 class Tenant(models.Model):
@@ -106,7 +137,35 @@ class Tenant(models.Model):
         blank=True,
         validators=[RegexValidator(r"^#[0-9a-fA-F]{6}$", "Write a colour as #rrggbb.")],
     )
+    welcome = models.CharField("welcome text", max_length=300, blank=True, help_text="Over the empty page.")
+    starters = models.JSONField(
+        default=list, blank=True, validators=[check_starters], help_text="Up to four suggestions on the empty page."
+    )
+    instructions = models.TextField(
+        "default instructions",
+        max_length=INSTRUCTIONS_LIMIT,
+        validators=[MaxLengthValidator(INSTRUCTIONS_LIMIT)],
+        blank=True,
+        help_text="Told to the model before everybody's own.",
+    )
+    allowed_models = models.JSONField(
+        default=list, blank=True, validators=[check_names], help_text="Empty: all that are on offer."
+    )
+    retention_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="After which chats are deleted, counted from their last message. Empty: kept.",
+    )
+    collects_feedback = models.BooleanField(
+        default=True, help_text="Whether answers can be rated, and ratings are counted."
+    )
+    who_invites = models.CharField(max_length=10, choices=WhoInvites.choices, default=WhoInvites.ADMINS)
+    requires_mfa = models.BooleanField("second factor required", default=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Closed since then; gone for good after its days of grace."
+    )
 
     objects: ClassVar[Any] = TenantQuerySet.as_manager()
 
@@ -132,11 +191,39 @@ class Role(models.TextChoices):
     ANALYST = "analyst", "Analyst"
     MEMBER = "member", "Member"
 
+    @property
+    def rank(self) -> int:
+        """Higher may change lower."""
+        return (Role.MEMBER, Role.ANALYST, Role.ADMIN, Role.OWNER).index(self)
+
+
+class Act(StrEnum):
+    """What a role may be needed for."""
+
+    SEE_REPORTS = "see_reports"
+    INVITE = "invite"
+    MANAGE_MEMBERS = "manage_members"  # roles, suspension, removal, groups, domains, invite links
+    MANAGE_KEYS = "manage_keys"  # other people's too
+    CHANGE_SETTINGS = "change_settings"
+    SEE_USAGE = "see_usage"
+    SEE_AUDIT = "see_audit"
+    REQUEST_PLAN = "request_plan"
+    TRANSFER = "transfer"
+    DELETE = "delete"
+
+
+LEAST_ROLE = {
+    Act.SEE_REPORTS: Role.ANALYST,
+    **dict.fromkeys((Act.INVITE, Act.MANAGE_MEMBERS, Act.MANAGE_KEYS, Act.CHANGE_SETTINGS, Act.SEE_USAGE), Role.ADMIN),
+    **dict.fromkeys((Act.SEE_AUDIT, Act.REQUEST_PLAN, Act.TRANSFER, Act.DELETE), Role.OWNER),
+}
+
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def active(self) -> MembershipQuerySet:
-        """Of people and tenants that were not suspended."""
-        return self.filter(user__is_active=True, tenant__is_active=True)
+        """Those that let a person in: neither they, nor the person, nor the workspace suspended, nor that closed."""
+        here = {"tenant__is_active": True, "tenant__deleted_at": None}
+        return self.filter(suspended_at=None, user__is_active=True, **here)
 
 
 class Membership(models.Model):
@@ -146,6 +233,7 @@ class Membership(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships", verbose_name="workspace")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
     created_at = models.DateTimeField(auto_now_add=True)
+    suspended_at = models.DateTimeField("suspended", null=True, blank=True)
 
     objects: ClassVar[Any] = MembershipQuerySet.as_manager()
 
@@ -160,9 +248,19 @@ class Membership(models.Model):
     def __str__(self) -> str:
         return f"{self.user} in {self.tenant}"
 
+    def can(self, act: Act) -> bool:
+        """Whether the role allows it, and the workspace's settings where they widen it."""
+        if act is Act.INVITE and self.tenant.who_invites == WhoInvites.MEMBERS:
+            return True
+        return Role(self.role).rank >= LEAST_ROLE[act].rank
+
+    def outranks(self, role: str) -> bool:
+        """Whether people of ``role`` are this person's to change: admins change admins, owners alone owners."""
+        return self.can(Act.MANAGE_MEMBERS) and Role(self.role).rank >= Role(role).rank
+
     @property
     def can_see_reports(self) -> bool:
-        return self.role in (Role.OWNER, Role.ADMIN, Role.ANALYST)
+        return self.can(Act.SEE_REPORTS)
 
 
 class Preferences(models.Model):
@@ -173,7 +271,7 @@ class Preferences(models.Model):
         LIGHT = "light", "Light"
         DARK = "dark", "Dark"
 
-    INSTRUCTIONS_LIMIT = 1500  # characters; about 400 tokens each of every prompt
+    INSTRUCTIONS_LIMIT = INSTRUCTIONS_LIMIT
 
     user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="chosen")
     display_name = models.CharField(max_length=60, blank=True)

@@ -283,12 +283,17 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-generations": {"task": "chat.sweep", "schedule": 10.0, "options": {"expires": 9}},
     "roll-up-ratings": {"task": "feedback.roll_up", "schedule": 60.0, "options": {"expires": 55}},
     "purge-conversations": {"task": "chat.purge", "schedule": PURGE_SECONDS, "options": {"expires": 3_600}},
+    "purge-workspaces": {"task": "accounts.purge", "schedule": PURGE_SECONDS, "options": {"expires": 3_600}},
 }
 CELERY_TASK_ROUTES = {entry["task"]: {"queue": "periodic"} for entry in CELERY_BEAT_SCHEDULE.values()}
 
 # The product
 CHATAPP_BRAND = "chatapp"
-CHATAPP_SIGNUP = env.choice("CHATAPP_SIGNUP", ("open", "closed"), "open")
+# Where people reach it: links in mails begin with it.
+CHATAPP_BASE_URL = env.text("CHATAPP_BASE_URL", f"http://localhost:{env.integer('PORT', 8000, low=0)}").rstrip("/")
+CHATAPP_SIGNUP = env.choice("CHATAPP_SIGNUP", ("open", "invited", "closed"), "open")
+CHATAPP_WORKSPACES_PER_PERSON = env.integer("CHATAPP_WORKSPACES_PER_PERSON", 3, low=0, high=10_000)
+CHATAPP_WORKSPACE_GRACE_DAYS = env.integer("CHATAPP_WORKSPACE_GRACE_DAYS", 30, low=1, high=3_650)
 CHATAPP_DEFAULT_PLAN = env.text("CHATAPP_DEFAULT_PLAN", "free")
 CHATAPP_MAX_MESSAGE_CHARACTERS = env.integer("CHATAPP_MAX_MESSAGE_CHARACTERS", 32_000, low=100, high=1_000_000)
 CHATAPP_MOST_WAITING = env.integer("CHATAPP_MOST_WAITING", 2_000, low=1)

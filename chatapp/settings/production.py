@@ -49,6 +49,7 @@ CSRF_COOKIE_SECURE = True
 _mail = env.parsed("EMAIL_URL", read_mail, MAIL, read_mail("smtp://localhost"))
 EMAIL_HOST, EMAIL_PORT, EMAIL_USE_SSL, EMAIL_USE_TLS = _mail.host, _mail.port, _mail.ssl, _mail.starttls
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.user, _mail.password
+CHATAPP_BASE_URL = env.text("CHATAPP_BASE_URL", f"https://{ALLOWED_HOSTS[0]}").rstrip("/")
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", f"chatapp@{ALLOWED_HOSTS[0]}")
 ACCOUNT_EMAIL_VERIFICATION = env.choice("EMAIL_VERIFICATION", ("mandatory", "optional", "none"), "mandatory")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib.sessions.models import Session
-from django.db.models import Exists
+from django.db.models import Exists, FilteredRelation, Q
 from django.utils import timezone
 
 from accounts.models import Membership, User
@@ -67,12 +67,13 @@ def _living_sessions(keys: set[str]) -> set[str]:
 
 
 def _places(users: set[UUID]) -> dict[tuple[UUID, str], set[str]]:
-    """The workspaces that are active of everyone who may log in, by person and password."""
-    rows = User.objects.filter(pk__in=users, is_active=True).order_by()
+    """The workspaces of everyone who may log in, by person and password."""
+    inside = FilteredRelation("memberships", condition=Q(memberships__suspended_at=None))
+    rows = User.objects.filter(pk__in=users, is_active=True).annotate(inside=inside).order_by()
     places: dict[tuple[UUID, str], set[str]] = defaultdict(set)
-    where = ("memberships__tenant__slug", "memberships__tenant__is_active")
-    for user, password, slug, is_active in rows.values_list("pk", "password", *where):
-        places[user, password].update([slug] if is_active else [])
+    names = ("pk", "password", "inside__tenant__slug", "inside__tenant__deleted_at", "inside__tenant__is_active")
+    for user, password, slug, deleted_at, is_active in rows.values_list(*names):
+        places[user, password] |= {slug} if is_active and deleted_at is None else set()
     return places
 
 

@@ -1,0 +1,60 @@
+"""The page behind an invitation's or a link's address: what it is to, and the person's word that they want it."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.cache import never_cache
+
+from accounts.joining import accept_invitation, decline_invitation, join_by_link
+from accounts.models import Invitation, InviteLink, Membership, User
+from chatapp.common.errors import ChatappError
+
+INVITED = "invitation"  # in the session of somebody who is not logged in: the way they came by
+
+
+@method_decorator(never_cache, name="dispatch")
+class Join(View):
+    """Public: an address that opens nothing says so, to anybody, in the same words."""
+
+    def get(self, request: HttpRequest, token: str) -> HttpResponse:
+        way = find_way(token)
+        if way is None or way.state != "open":
+            return _page(request, way, status=404)
+        if not request.user.is_authenticated:
+            request.session[INVITED] = token
+            return _page(request, way)
+        user: User = request.user
+        inside = Membership.objects.active().filter(user=user, tenant=way.tenant).exists()
+        return redirect(way.tenant) if inside else _page(request, way)
+
+    def post(self, request: HttpRequest, token: str) -> HttpResponse:
+        way = find_way(token)
+        if way is None or not request.user.is_authenticated:
+            return self.get(request, token)
+        user: User = request.user
+        try:
+            if "decline" in request.POST and isinstance(way, Invitation):
+                decline_invitation(user=user, invitation=way)
+                return redirect("home")
+            membership = (
+                accept_invitation(user=user, invitation=way)
+                if isinstance(way, Invitation)
+                else join_by_link(user=user, link=way)
+            )
+        except ChatappError as error:
+            return _page(request, way, trouble=error.message, status=error.status)
+        return redirect(membership.tenant)
+
+
+def find_way(token: str) -> Invitation | InviteLink | None:
+    return Invitation.find(token) or InviteLink.find(token)
+
+
+def _page(
+    request: HttpRequest, way: Invitation | InviteLink | None, *, trouble: str = "", status: int = 200
+) -> HttpResponse:
+    context = {"way": way, "is_open": way is not None and way.state == "open", "trouble": trouble}
+    return render(request, "web/join.html", context, status=status)
