@@ -44,6 +44,11 @@ def proven_addresses(user: User) -> list[str]:
     return [email.lower() for email in found]
 
 
+def find_way(token: str) -> Invitation | InviteLink | None:
+    """What a token lets somebody in by, open or not; None of one that is not ours."""
+    return Invitation.find(token) or InviteLink.find(token)
+
+
 def accept_invitation(*, user: User, invitation: Invitation, by_token: bool = True) -> Membership:
     """Take it up as ``user``. ``by_token``: they came by its mail, which proves the address.
 

@@ -8,23 +8,22 @@ from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import never_cache
 
-from accounts.joining import accept_invitation, decline_invitation, join_by_link
+from accounts.joining import accept_invitation, decline_invitation, find_way, join_by_link
 from accounts.models import Invitation, InviteLink, Membership, User
 from chatapp.common.errors import ChatappError
-
-INVITED = "invitation"  # in the session of somebody who is not logged in: the way they came by
 
 
 @method_decorator(never_cache, name="dispatch")
 class Join(View):
     """Public: an address that opens nothing says so, to anybody, in the same words."""
 
+    http_method_names = ("get", "head", "post")
+
     def get(self, request: HttpRequest, token: str) -> HttpResponse:
         way = find_way(token)
         if way is None or way.state != "open":
             return _page(request, way, status=404)
         if not request.user.is_authenticated:
-            request.session[INVITED] = token
             return _page(request, way)
         user: User = request.user
         inside = Membership.objects.active().filter(user=user, tenant=way.tenant).exists()
@@ -47,10 +46,6 @@ class Join(View):
         except ChatappError as error:
             return _page(request, way, trouble=error.message, status=error.status)
         return redirect(membership.tenant)
-
-
-def find_way(token: str) -> Invitation | InviteLink | None:
-    return Invitation.find(token) or InviteLink.find(token)
 
 
 def _page(

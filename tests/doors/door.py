@@ -18,7 +18,11 @@ from tests.doors.world import Things, fill
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")  # HEAD is GET without a body
 SAFE = ("GET", "OPTIONS", "TRACE")
 VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
-USUAL = {"workspace": "workspace", "conversation_id": "conversation", "message_id": "answer"}
+USUAL = {
+    **{"workspace": "workspace", "conversation_id": "conversation", "message_id": "answer", "tenant_id": "tenant"},
+    **{"member_id": "colleague", "invitation_id": "invitation", "link_id": "link", "domain_id": "domain"},
+    "token": "token",
+}
 DRAWN = re.compile(rb'nonce="[^"]*"|(?:content|value)="[A-Za-z0-9]{64}"')
 PAGES = {
     **{"400.html": "bad_request", "403.html": "forbidden", "403_csrf.html": "forbidden", "404.html": "not_found"},
@@ -32,6 +36,7 @@ WORDS: dict[str, Told] = {
     "log-in": (302, "/accounts/login/?next={path}"),
     "admin-log-in": (302, "/admin/login/?next={path}"),
     "to-chat": (302, "/w/{own}/chat/"),
+    "to-its": (302, "/w/{its}/chat/"),
 }
 
 
@@ -58,16 +63,18 @@ class Door:
 
     ``body`` and ``query`` may name things, as ``fill`` has them. ``using`` says which thing a variable of the route
     names where that is not its usual one. ``changes`` are the tables in which rows are written for who is let in.
+    ``once``: what it does can be done once, so each caller finds things as they were.
     """
 
     method: str
     route: str
     rule: str
-    ok: int = 200
+    ok: int | str = 200
     body: dict[str, Any] = field(default_factory=dict)
     query: str = ""
     changes: AbstractSet[str] = frozenset()
     using: dict[str, str] = field(default_factory=dict)
+    once: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} /{self.route}{self.query} {'+'.join(self.body)}".strip()
@@ -82,6 +89,10 @@ class Door:
         path = VARIABLE.sub(lambda found: str(getattr(its, names[found[1]])), self.route)
         return f"/{path}{fill(self.query, its)}"
 
+    def asks(self, its: Things) -> tuple[str, dict[str, Any]]:
+        """Address and body for ``its`` things."""
+        return self.path(its), fill(self.body, its)
+
     def knock(self, client: Client, its: Things, method: str = "", naming: Things | None = None) -> HttpResponse:
         """Try it at one of ``its`` things; with a body that names those of ``naming``, where that is another."""
         return request(client, method or self.method, self.path(its), fill(self.body, naming or its))
@@ -90,7 +101,9 @@ class Door:
         """What a ``word`` of the table stands for here, to somebody who asks for ``its`` and has ``own`` things."""
         if word == "log-in" and self.route.startswith("api/"):
             word = "401"
-        return meaning(str(self.ok) if word == "ok" else word, path=quote(self.path(its)), own=own.workspace)
+        return meaning(
+            str(self.ok) if word == "ok" else word, path=quote(self.path(its)), own=own.workspace, its=its.workspace
+        )
 
 
 def request(client: Client, method: str, path: str, body: dict[str, Any] | None = None) -> HttpResponse:

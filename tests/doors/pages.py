@@ -14,6 +14,12 @@ personal    ok       ok       ok       ok       ok       ok       log-in
 members     ok       ok       ok       ok       404      404      log-in
 reports     ok       ok       ok       403      404      404      log-in
 owner       ok       404      404      404      404      404      log-in
+managers    ok       ok       403      403      404      404      log-in
+owners      ok       403      403      403      404      404      log-in
+leave       400      ok       ok       ok       404      404      log-in
+joining     to-its   to-its   to-its   to-its   ok       ok       200
+nobody      403      403      403      403      404      404      log-in
+missing-in  404      404      404      404      404      404      log-in
 home        to-chat  to-chat  to-chat  to-chat  to-chat  ok       ok
 missing     404      404      404      404      404      404      404
 operator    401      401      401      401      401      401      401
@@ -26,7 +32,12 @@ PREFERENCES = "api/v1/me/preferences/"
 CONVERSATIONS = "api/v1/w/<slug:workspace>/conversations/"
 CONVERSATION = f"{CONVERSATIONS}<uuid:conversation_id>/"
 RATING = "api/v1/w/<slug:workspace>/messages/<uuid:message_id>/rating/"
+WORKSPACE = "api/v1/w/<slug:workspace>/"
+MEMBER = f"{WORKSPACE}members/<int:member_id>/"
+INVITATION = f"{WORKSPACE}invitations/<uuid:invitation_id>/"
 LIVE, DELETED = {"conversation_id": "live_conversation"}, {"conversation_id": "deleted"}
+
+PLACE = ("Membership", "AuditEvent")
 
 DOORS = (
     Door("GET", "", "home"),
@@ -49,6 +60,39 @@ DOORS = (
     Door("POST", f"{CONVERSATION}restore/", "owner", using=DELETED, changes={"Conversation"}),
     Door("PUT", RATING, "owner", body={"value": -1}, changes={"Rating", "RatingEvent"}),
     Door("DELETE", RATING, "owner", ok=204, changes={"Rating", "RatingEvent"}),
+    Door("POST", "api/v1/workspaces/", "personal", 201, body={"name": "Acme"}, changes={"Tenant", *PLACE}, once=True),
+    Door("POST", "api/v1/workspaces/<uuid:tenant_id>/restore/", "missing-in"),
+    Door("GET", WORKSPACE, "managers"),
+    Door("PATCH", WORKSPACE, "managers", body={"welcome": "Hi"}, changes={"Tenant", "AuditEvent"}, once=True),
+    Door("DELETE", WORKSPACE, "owners", 204, body={"name": "{name}"}, changes={"Tenant", "AuditEvent"}, once=True),
+    Door("GET", f"{WORKSPACE}audit/", "owners"),
+    Door("DELETE", f"{WORKSPACE}me/", "leave", 204, changes=set(PLACE), once=True),
+    Door("GET", f"{WORKSPACE}members/", "managers"),
+    Door("PATCH", MEMBER, "managers", body={"role": "member"}, changes=set(PLACE), once=True),
+    Door("PATCH", MEMBER, "managers", body={"suspended": True}, changes=set(PLACE), once=True),
+    Door("DELETE", MEMBER, "managers", 204, changes=set(PLACE), once=True),
+    Door("POST", f"{MEMBER}owner/", "owners", changes=set(PLACE), once=True),
+    Door("GET", f"{WORKSPACE}invitations/", "managers"),
+    Door(
+        *("POST", f"{WORKSPACE}invitations/", "managers", 201),
+        body={"emails": ["a@example.com"]},
+        changes={"Invitation", "AuditEvent"},
+        once=True,
+    ),
+    Door("DELETE", INVITATION, "managers", 204, changes={"Invitation", "AuditEvent"}, once=True),
+    Door("POST", f"{INVITATION}again/", "managers", changes={"Invitation", "AuditEvent"}, once=True),
+    Door("GET", f"{WORKSPACE}links/", "managers"),
+    Door("POST", f"{WORKSPACE}links/", "managers", 201, changes={"InviteLink", "AuditEvent"}, once=True),
+    Door(
+        "DELETE", f"{WORKSPACE}links/<uuid:link_id>/", "managers", 204, changes={"InviteLink", "AuditEvent"}, once=True
+    ),
+    Door("GET", f"{WORKSPACE}domains/", "managers"),
+    Door("POST", f"{WORKSPACE}domains/", "nobody", body={"name": "unproven.example"}),
+    Door(
+        "DELETE", f"{WORKSPACE}domains/<uuid:domain_id>/", "managers", 204, changes={"Domain", "AuditEvent"}, once=True
+    ),
+    Door("GET", "join/<str:token>/", "joining"),
+    Door("POST", "join/<str:token>/", "joining", "to-its", changes={*PLACE, "InviteLink"}, once=True),
     Door("GET", "api/v1/schema/", "personal"),
     Door("GET", "healthz", "public"),
     Door("GET", "readyz", "public"),

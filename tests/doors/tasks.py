@@ -26,6 +26,8 @@ class Task:
 
 # In a world whose answers in line have been written, and not been read by anybody.
 TASKS = {
+    "accounts.purge": Task((), frozenset()),  # nothing was closed
+    "accounts.send_invitation": Task(("{tenant}", "{invitation}", "0"), frozenset({"mails"}), frozenset({"mails"})),
     "chat.sweep": Task((), ENDED),
     "chat.stop": Task((), frozenset()),  # nobody was shut out
     "chat.erase": Task((), frozenset()),  # nobody asked for it

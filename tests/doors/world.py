@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import Membership, Role, User
+from accounts.models import Domain, Invitation, InviteLink, Membership, Role, User
 from accounts.scoping import tenant_scope
 from chatapp.chat.asking import send_message
 from chatapp.chat.models import Conversation, Generation, Message
@@ -35,6 +36,7 @@ CALLERS = ("owner", "admin", "analyst", "member", "stranger", "staff", "anonymou
 colleagues; the owner of another workspace; platform staff with every right in the admin and no workspace; nobody.
 """
 
+AGO = timedelta(hours=1)
 MODELS = {model._meta.db_table: model for model in apps.get_models(include_auto_created=True)}
 EVERY_ROW = " union all ".join(f"select '{table}', row::text from {table} row" for table in MODELS) + " order by 1, 2"
 Rows = dict[str, list[str]]
@@ -56,12 +58,18 @@ class Things:
     live: UUID  # an answer in line, of a third one
     live_generation: UUID
     live_conversation: UUID
+    colleague: int  # somebody else's place in the workspace
+    invitation: UUID
+    link: UUID
+    domain: UUID
+    token: str  # of the link
+    name: str  # of the workspace
 
     @classmethod
     def missing(cls) -> Things:
         """Names of nothing."""
-        ids = {name: uuid4() for name in cls.__annotations__ if name != "workspace"}
-        return cls(workspace="nowhere", **ids)
+        others = {"workspace": "nowhere", "colleague": 0, "token": "none", "name": "Nowhere"}
+        return cls(**others, **{name: uuid4() for name in cls.__annotations__ if name not in others})
 
     def inside(self, other: Things) -> Things:
         """These, looked for in another's workspace."""
@@ -126,7 +134,24 @@ def _things(membership: Membership) -> Things:
         live=live.answer.pk,
         live_generation=live.generation.pk,
         live_conversation=live.conversation.pk,
+        **_ways_in(membership),
     )
+
+
+def _ways_in(membership: Membership) -> dict[str, Any]:
+    """A colleague of these things' own, and what lets others in."""
+    owned = {"tenant": membership.tenant, "created_by": membership.user}
+    expires = {"expires_at": timezone.now() + timedelta(days=1)}
+    link = InviteLink.everyone.create(**owned, **expires)
+    email = f"{membership.user.pk.hex[-12:]}@invited.example"
+    return {
+        "colleague": MembershipFactory(tenant=membership.tenant, role=Role.ANALYST).pk,
+        "invitation": Invitation.everyone.create(**owned, **expires, email=email, sent_at=timezone.now() - AGO).pk,
+        "link": link.pk,
+        "domain": Domain.everyone.create(**owned, name=f"{membership.user.pk.hex[-12:]}.example").pk,
+        "token": link.token,
+        "name": membership.tenant.name,
+    }
 
 
 def _stopped_beside(answer: Message) -> Message:
