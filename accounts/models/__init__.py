@@ -1,9 +1,9 @@
 """People, the tenants they belong to and the ways into them, what a tenant may use, and the keys of programs."""
 
 from .audit import AuditEvent
+from .erasures import Erasure
 from .groups import Group
 from .invitations import Domain, Invitation, InviteLink
-from .erasures import Erasure
 from .keys import ApiKey
 from .people import Membership, Preferences, Role, Tenant, User
 from .plans import LedgerEntry, Plan, UsageDay
