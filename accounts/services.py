@@ -73,7 +73,7 @@ def _tenant_at(name: str, slug: str, plan: Plan, personal: bool) -> Tenant:
     return tenant
 
 
-def begin_erasing(*, rows: Iterable[User | Tenant], by: User) -> None:
+def begin_erasing(*, rows: Iterable[User | Tenant], by: User | None) -> None:
     """Shut people or workspaces out at once; what there is of them goes bit by bit (``chatapp.chat.erasing``).
 
     Asking again changes nothing.

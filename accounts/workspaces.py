@@ -17,7 +17,7 @@ from .audit import record_act
 from .models import Membership, Plan, Role, Tenant, User
 from .models.people import Act
 from .permissions import require
-from .services import make_tenant
+from .services import begin_erasing, make_tenant
 
 SETTINGS = (
     *("name", "accent", "welcome", "starters", "instructions", "allowed_models", "retention_days"),
@@ -90,7 +90,8 @@ def reopen_workspace(*, user: User, tenant_id: str) -> Tenant:
     """Within its days of grace, by one of its owners; ``NotFound`` else."""
     mine = Membership.objects.filter(user=user, role=Role.OWNER, suspended_at=None).values("tenant")
     with transaction.atomic():
-        tenant = Tenant.objects.filter(pk=tenant_id, pk__in=mine).exclude(deleted_at=None).select_for_update().first()
+        closed = Tenant.objects.filter(pk=tenant_id, pk__in=mine, erasure=None).exclude(deleted_at=None)
+        tenant = closed.select_for_update(of=("self",)).first()
         if tenant is None:
             raise NotFound
         tenant.deleted_at = None
@@ -102,20 +103,15 @@ def reopen_workspace(*, user: User, tenant_id: str) -> Tenant:
 def closed_workspaces(user: User) -> list[Tenant]:
     """That the person could bring back."""
     mine = Membership.objects.filter(user=user, role=Role.OWNER, suspended_at=None).values("tenant")
-    return list(Tenant.objects.filter(pk__in=mine).exclude(deleted_at=None))
+    return list(Tenant.objects.filter(pk__in=mine, erasure=None).exclude(deleted_at=None))
 
 
 def purge_workspaces(*, days: int) -> int:
-    """Delete for good those closed ``days`` ago or earlier, with all that is in them. Returns how many went.
-
-    Call it in the scope of all tenants.
-    """
-    due = Tenant.objects.filter(deleted_at__lte=timezone.now() - timedelta(days=days))
-    gone = 0
-    for tenant in due:
-        with transaction.atomic():
-            if Tenant.objects.select_for_update().filter(pk=tenant.pk).exclude(deleted_at=None).exists():
-                record_act("workspace.purged", tenant=tenant.pk, thing=tenant)
-                tenant.delete()
-                gone += 1
-    return gone
+    """Begin to erase those closed ``days`` ago or earlier; from here on none is brought back. Returns how many."""
+    due = Tenant.objects.filter(deleted_at__lte=timezone.now() - timedelta(days=days), erasure=None)
+    with transaction.atomic():
+        tenants = list(due.select_for_update(of=("self",)))
+        for tenant in tenants:
+            record_act("workspace.purged", tenant=tenant.pk, thing=tenant)
+        begin_erasing(rows=tenants, by=None)
+    return len(tenants)

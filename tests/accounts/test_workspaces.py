@@ -20,6 +20,7 @@ from accounts.workspaces import (
     purge_workspaces,
     reopen_workspace,
 )
+from chatapp.chat.erasing import go_on_erasing
 from chatapp.chat.models import Conversation
 from chatapp.common.errors import BadRequest, Forbidden, NotFound
 from tests.factories import ConversationFactory, MembershipFactory
@@ -33,7 +34,7 @@ def scope(member):
         yield
 
 
-def test_a_person_owns_the_workspaces_they_make_up_to_a_number(member, settings):
+def test_a_person_owns_the_workspaces_they_make_up_to_a_number(member, free_plan, settings):
     settings.CHATAPP_WORKSPACES_PER_PERSON = 3  # the one they are in is theirs
     made = [create_workspace(user=member.user, name=name) for name in ("  Acme\nInc ", "Acme Inc")]
     assert [(place.tenant.name, place.role, place.tenant.personal) for place in made] == [
@@ -132,10 +133,13 @@ def test_after_its_grace_it_is_gone_with_all_that_is_in_it(member, stranger):
     ConversationFactory(membership=member)
     ConversationFactory(membership=stranger)
     close_workspace(by=member, name=member.tenant.name)
+    assert purge_workspaces(days=30) == 0
+    Tenant.objects.filter(pk=member.tenant_id).update(deleted_at=timezone.now() - timedelta(days=31))
+    assert [purge_workspaces(days=30) for _ in range(2)] == [1, 0]
+    with pytest.raises(NotFound):
+        reopen_workspace(user=member.user, tenant_id=member.tenant_id)
     with all_tenants():
-        assert purge_workspaces(days=30) == 0
-        Tenant.objects.filter(pk=member.tenant_id).update(deleted_at=timezone.now() - timedelta(days=31))
-        assert purge_workspaces(days=30) == 1
+        go_on_erasing()
         assert not Tenant.objects.filter(pk=member.tenant_id).exists()
         assert Conversation.objects.count() == 1
     assert not Membership.objects.filter(user=member.user).exists()
