@@ -158,6 +158,10 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "ENUM_NAME_OVERRIDES": {
+        "Role": "accounts.models.people.Role.choices",
+        "JoiningRole": "chatapp.web.invitations_api.JOINING",
+    },
 }
 
 UNFOLD = {
