@@ -1,0 +1,137 @@
+"""Logins that end or change hands while a page is open: what it says, keeps, hides and sends."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import LONG, answers, ask, sign_up, wait_for_end
+from tests.e2e.people import box, log_in, log_out, notice, questions, tenant_of, user_of
+
+pytestmark = pytest.mark.e2e
+
+SPEAKERS = "select user_id, count(*) from chat_conversation where tenant_id = ? group by user_id"
+
+
+@pytest.fixture
+def colleagues(product, new_context):
+    """Two members of the workspace of the first. Gives its slug (also the first's name) and the second's name."""
+    first, second = (sign_up(new_context(product.url).new_page()) for _ in range(2))
+    product.execute(
+        "insert into accounts_membership (user_id, tenant_id, role, created_at) values (?, ?, 'member', datetime())",
+        user_of(product, second),
+        tenant_of(product, first),
+    )
+    return first, second
+
+
+@pytest.fixture
+def at_workspace(context, colleagues):
+    """The first of two colleagues in their workspace, at a browser that both use."""
+    page = context.new_page()
+    page.goto(f"/w/{colleagues[0]}/chat/")
+    log_in(page, colleagues[0])
+    return page
+
+
+def test_what_one_person_sent_in_vain_is_not_sent_by_the_next(at_workspace, context, colleagues, product):
+    page, (first, second) = at_workspace, colleagues
+    log_out(context.new_page())
+    box(page).fill("Is my salary fair?")
+    box(page).press("Enter")
+    expect(notice(page)).to_contain_text("logged out")
+    page.get_by_role("link", name="Log in").click()
+    log_in(page, second)
+    expect(page).to_have_url(re.compile(f"/w/{first}/chat/$"))
+    expect(box(page)).to_have_value("")
+    ask(page, "Hello from the second")
+    wait_for_end(page)
+    assert questions(product, first) == ["Hello from the second"]
+    log_out(page)
+    page.goto(f"/w/{first}/chat/")
+    log_in(page, first)
+    expect(answers(page)).to_have_count(1)
+    wait_for_end(page)
+    assert questions(product, first) == ["Hello from the second", "Is my salary fair?"]
+    speakers = dict(product.query(SPEAKERS, tenant_of(product, first)))
+    assert speakers == {user_of(product, first): 1, user_of(product, second): 1}
+
+
+def test_a_page_of_one_person_sends_nothing_once_another_is_logged_in(at_workspace, context, colleagues, product):
+    page, (first, second) = at_workspace, colleagues
+    other = context.new_page()
+    log_out(other)
+    box(page).fill("Is my salary fair?")
+    box(page).press("Enter")
+    expect(notice(page)).to_contain_text("logged out")
+    other.goto(f"/w/{first}/chat/")
+    log_in(other, second)
+    expect(box(other)).to_have_value("")
+    page.bring_to_front()
+    page.evaluate("() => dispatchEvent(new Event('focus'))")
+    expect(notice(page)).to_contain_text("Somebody else has logged in")
+    page.wait_for_timeout(500)
+    assert questions(product, first) == []
+
+
+def test_the_same_person_goes_on_after_logging_in_again_in_another_tab(at_workspace, context, colleagues, product):
+    page, (first, _) = at_workspace, colleagues
+    other = context.new_page()
+    log_out(other)
+    box(page).fill("Still me")
+    box(page).press("Enter")
+    expect(page.get_by_text("Sent once you have logged in again")).to_be_visible()
+    other.goto(f"/w/{first}/chat/")
+    log_in(other, first)
+    page.evaluate("() => dispatchEvent(new Event('focus'))")
+    expect(answers(page)).to_have_count(1)
+    wait_for_end(page)
+    assert questions(product, first) == ["Still me"]
+    answers(page).last.get_by_role("button", name="Good response").click()
+    expect(page.get_by_text("Thanks, noted")).to_be_visible()
+
+
+def test_what_stands_in_a_tab_outlives_a_logout_in_another_one(at_workspace, context, colleagues):
+    page, (first, second) = at_workspace, colleagues
+    box(page).fill("half a thought")
+    log_out(context.new_page())
+    expect(notice(page)).to_contain_text("What you wrote here is kept for you")
+    page.get_by_role("link", name="Log in").click()
+    log_in(page, second)
+    expect(box(page)).to_have_value("")
+    log_out(page)
+    page.goto(f"/w/{first}/chat/")
+    log_in(page, first)
+    expect(box(page)).to_have_value("half a thought")
+
+
+def test_an_answer_in_a_tab_that_was_logged_out_is_no_longer_shown_as_being_written(at_workspace, context, colleagues):
+    page, (first, _) = at_workspace, colleagues
+    ask(page, LONG)
+    expect(answers(page).last).to_have_attribute("data-state", "streaming")
+    log_out(context.new_page())
+    expect(notice(page)).to_contain_text("You have been logged out")
+    wait_for_end(page, "unfollowed")
+    expect(answers(page).last).to_contain_text("Log in to see the rest.")
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
+    expect(answers(page).last.get_by_role("button", name="Continue")).to_be_hidden()
+    page.get_by_role("link", name="Log in").click()
+    log_in(page, first)
+    assert wait_for_end(page)
+
+
+def test_logging_out_takes_the_drafts_along(page, context):
+    slug = page.url.split("/")[4]
+    box(page).fill("a thought of mine")
+    page.evaluate("localStorage.setItem('draft:old:new', 'nobody knows whose')")
+    page.get_by_role("button", name="your menu").click()
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url(re.compile(r"//[^/]+/$"))
+    kept = page.evaluate("JSON.stringify([Object.entries(localStorage), Object.entries(sessionStorage)])")
+    assert "thought" not in kept
+    assert "nobody" not in kept
+    page.goto(f"/w/{slug}/chat/")
+    log_in(page, slug)
+    expect(box(page)).to_have_value("")
