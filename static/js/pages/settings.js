@@ -2,6 +2,7 @@ import { Application } from "vendor/stimulus";
 import AutosaveController from "controllers/autosave_controller";
 import ChartController from "controllers/chart_controller";
 import NumbersController from "controllers/numbers_controller";
+import RevealController from "controllers/reveal_controller";
 import ToastController from "controllers/toast_controller";
 import { watchMishaps } from "models/mishaps";
 
@@ -11,5 +12,6 @@ watchMishaps(application);
 application.register("autosave", AutosaveController);
 application.register("chart", ChartController);
 application.register("numbers", NumbersController);
+application.register("reveal", RevealController);
 application.register("toast", ToastController);
 application.start();
