@@ -23,7 +23,7 @@ from chatapp.web.socket_middleware import keep_send  # noqa: E402 (models must b
 
 application = ProtocolTypeRouter(
     {
-        "http": URLRouter([re_path(r"^v1/", ApiHandler()), re_path(r"", pages)]),  # type: ignore[arg-type]
+        "http": URLRouter([re_path(r"^v1(?:/|$)", ApiHandler()), re_path(r"", pages)]),  # type: ignore[arg-type]
         "websocket": AllowedHostsOriginValidator(keep_send(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))),
     }
 )

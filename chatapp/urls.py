@@ -4,6 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
+from chatapp.v1.views import unknown
 from chatapp.web import chat_views, error_responses, joining_views
 
 # The admin's own form knows nothing of allauth's limits on guessing.
@@ -17,6 +18,7 @@ urlpatterns = [
     path("w/<slug:workspace>/chat/", include("chatapp.web.chat_urls")),
     path("w/<slug:workspace>/reports/", include("feedback.urls")),
     path("api/v1/", include("chatapp.web.api_urls")),
+    path("v1", unknown),
     path("v1/", include("chatapp.v1.urls")),
     path("admin/r/<path:rest>", error_responses.nothing),  # the admin's own way to any object asks for no right
     path("admin/", admin.site.urls),

@@ -14,7 +14,7 @@ from tests.doors import admin, entrance, pages
 from tests.doors.door import METHODS, SAFE, meaning, request, routes, told, whole
 from tests.doors.world import CALLERS, Things, World, logged_in, snapshot, watch
 
-UNDER = "accounts/", "admin/", "v1/"  # these have tables of their own
+UNDER = "accounts/", "admin/", "v1"  # these have tables of their own
 
 
 def test_the_tables_know_every_address_and_no_other():

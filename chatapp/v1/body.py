@@ -21,11 +21,11 @@ class Part(Struct, tag="text", tag_field="type"):
 
 
 class Said(Struct, forbid_unknown_fields=True):
-    """``name``, thoughts and fields that say nothing are taken, so that a reply can be sent back as it came."""
+    """Thoughts and fields that say nothing are taken, so that a reply can be sent back as it came."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | Annotated[list[Part], Meta(min_length=1)] | None = None
-    name: object = None
+    name: str | None = None
     reasoning: object = None
     reasoning_content: object = None
     refusal: Literal[""] | None = None
@@ -74,13 +74,13 @@ class Unsupported(Struct, kw_only=True):
 class Ignored(Unsupported):
     """An answer is the same without them."""
 
-    user: object = None
-    metadata: object = None
-    store: object = None
-    service_tier: object = None
-    safety_identifier: object = None
-    prompt_cache_retention: object = None
-    parallel_tool_calls: object = None
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_retention: str | None = None
+    parallel_tool_calls: bool | None = None
 
 
 class Body(Ignored, kw_only=True, forbid_unknown_fields=True):

@@ -9,26 +9,45 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler
-from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware.security import SecurityMiddleware
 
 from chatapp.common.request_log import request_log
 
 from .cors import View, allow_any_origin
+from .errors import InvalidCall, as_chatapp_error, error_response
 
 
 class ApiHandler(ASGIHandler):
-    """Resolves the same addresses as the whole product; the router gives it those below /v1/ only."""
+    """Resolves the same addresses as the whole product; the router gives it /v1 and those below only."""
 
     def load_middleware(self, is_async: bool = False) -> None:
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
-        view = convert_exception_to_response(self._get_response_async)  # type: ignore[attr-defined]
-        shown = convert_exception_to_response(allow_any_origin(view))  # type: ignore[arg-type]
-        logged = convert_exception_to_response(request_log(shown))  # type: ignore[arg-type]
-        self._middleware_chain = convert_exception_to_response(secure(logged))  # type: ignore[arg-type]
+        view = in_our_shape(self._get_response_async)  # type: ignore[attr-defined]
+        logged = in_our_shape(request_log(allow_any_origin(view)))  # type: ignore[arg-type]
+        self._middleware_chain = in_our_shape(secure(logged))
+
+    def create_request(self, scope: Any, body_file: Any) -> tuple[Any, Any]:
+        """Django answers what cannot be a request before any middleware is asked."""
+        request, refused = super().create_request(scope, body_file)  # type: ignore[misc]
+        if refused is not None:
+            error = InvalidCall("This is no valid request.", code="bad_request", status=refused.status_code)
+            refused = error_response(error)
+        return request, refused
+
+
+def in_our_shape(get_response: View) -> View:
+    """As Django's ``convert_exception_to_response``, in OpenAI's shape: for what no view was there to catch."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        try:
+            return await get_response(request)
+        except Exception as error:
+            return error_response(as_chatapp_error(request, error))
+
+    return middleware
 
 
 def secure(get_response: View) -> View:

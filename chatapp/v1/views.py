@@ -12,22 +12,21 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from accounts.models import Tenant
+from accounts.models import Plan, Tenant
 from accounts.quotas import request_window
 from accounts.scoping import tenant_scope
 from chatapp.chat.api_calls import start_call
-from chatapp.common.errors import ChatappError, ModelNotFound, Unavailable
+from chatapp.common.errors import ChatappError, ModelNotFound
 from chatapp.common.json import json_response
-from chatapp.queue.outages import as_unavailable
+from chatapp.common.text import one_line
 from chatapp.queue.transport import get_transport
 from inference.messages import Ended, Event, Job, Text
 
 from .answers import Answers, in_thread
-from .errors import InvalidCall, error_response, failure
+from .errors import MOST_SHOWN, InvalidCall, NoSuchAddress, WrongMethod, as_chatapp_error, error_response, failure
 from .keys import authenticate
 from .schemas import ChatCall, parse_call
 from .sse import Reply, stream
@@ -59,31 +58,18 @@ def door(method: str) -> Callable[[View], Any]:
         async def wrapped(request: HttpRequest, **names: str) -> HttpResponseBase:
             try:
                 if request.method != method:
-                    raise InvalidCall(f"Use {method} here.", code="method_not_allowed", status=405)
+                    raise WrongMethod(method)
                 return await view(request, **names)
             except Exception as error:
-                return error_response(_as_chatapp_error(error))
+                return error_response(as_chatapp_error(request, error))
 
         return csrf_exempt(wrapped)  # a key is no cookie: no browser sends it unasked
 
     return decorate
 
 
-def _as_chatapp_error(error: Exception) -> ChatappError:
-    match error:
-        case ChatappError():
-            return error
-        case RequestDataTooBig():
-            return InvalidCall("The body is too large.", code="request_too_large", status=413)
-    if as_unavailable(error):
-        logger.warning("call.unavailable", error=str(error))
-        return Unavailable("The service cannot be reached at the moment. Please try again.", retry_after=5)
-    logger.error("call.failed", exc_info=error)
-    return ChatappError("Something went wrong on our side. Please try again.")
-
-
-async def unknown(request: HttpRequest, rest: str) -> HttpResponse:
-    return error_response(InvalidCall(f"There is nothing at /v1/{rest[:80]}.", code="unknown_url", status=404))
+async def unknown(request: HttpRequest, rest: str = "") -> HttpResponse:
+    return error_response(NoSuchAddress(request))
 
 
 @door("GET")
@@ -132,7 +118,7 @@ async def _begin(request: HttpRequest) -> Begun:
 def _start(authorization: str, request: HttpRequest) -> Begun:
     key = authenticate(authorization)
     plan = key.tenant.plan
-    call = parse_call(request.body, most_tokens=plan.max_output_tokens, most_answers=plan.concurrent_answers)
+    call = _parse(request, plan)
     with tenant_scope(key.tenant_id):
         jobs = start_call(
             key=key,
@@ -143,6 +129,25 @@ def _start(authorization: str, request: HttpRequest) -> Begun:
             cache_key=call.cache_key,
         )
     return Begun(call, jobs, key.pk, _rate_headers(key.tenant))
+
+
+def _parse(request: HttpRequest, plan: Plan) -> ChatCall:
+    """JSON whatever it calls itself; where it is none, what it calls itself may be why."""
+    try:
+        return parse_call(request.body, most_tokens=plan.max_output_tokens, most_answers=plan.concurrent_answers)
+    except InvalidCall as error:
+        if error.code == "invalid_json":
+            error.message += _how_it_came(request)
+        raise
+
+
+def _how_it_came(request: HttpRequest) -> str:
+    packed, kind = request.headers.get("Content-Encoding", "identity"), request.content_type
+    if packed != "identity":
+        return f" It came with Content-Encoding {one_line(packed, MOST_SHOWN)}; send it as it is."
+    if kind and not kind.endswith("json"):
+        return f" It came as {one_line(kind, MOST_SHOWN)}; send application/json."
+    return ""
 
 
 def _leave(starting: asyncio.Future[Begun]) -> None:

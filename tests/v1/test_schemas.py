@@ -207,6 +207,92 @@ def test_odd_bodies(body, told):
     assert refused(body) == told
 
 
+def words(body=None, **fields) -> str:
+    with pytest.raises(InvalidCall) as error:
+        parse_call(body, **LIMITS) if body is not None else parse(**fields)
+    return error.value.message
+
+
+@pytest.mark.parametrize(
+    ("bias", "said"),
+    [
+        ({"7": 1, "fox": 1}, "its key 'fox' is not the number of a token"),
+        ({"-1": 1}, "its key '-1' is"),
+        ({"7.0": 1}, "its key '7.0' is"),
+        ({"": 1}, "its key '' is"),
+        ({"2147483648": 1}, "its key '2147483648' is"),
+        ({"9" * 5000: 1}, f"its key '{'9' * 60}' is"),
+        ({"a\u202eb\nc": 1}, "its key 'ab c' is"),
+        ({"7": 1, "8": 100.5}, "that of its key '8' has to be a number from -100 to 100"),
+        ({"7": None}, "that of its key '7' has"),
+        ({"7": "1"}, "that of its key '7' has"),
+        ([7], "expected `object`"),
+        ({str(token): 1 for token in range(1025)}, "1,024 tokens at most"),
+    ],
+)
+def test_a_wrong_bias_names_its_key(bias, said):
+    assert said in words(logit_bias=bias)
+
+
+ASKED = b'{"model": "m", "messages": [{"role": "user", "content": "%b"}]}'
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf" + ASKED, "byte order mark"),
+        (ASKED.decode().encode("utf-16"), "UTF-16"),
+        (ASKED.decode().encode("utf-16-be"), "UTF-16"),
+        (ASKED.decode().encode("utf-32-le"), "UTF-16 or UTF-32"),
+        (ASKED % "é".encode("latin-1"), f"not in UTF-8: byte 0xe9 at {ASKED.index(b'%b')} does"),
+        (ASKED % b"\xed\xa0\xbd", f"not in UTF-8: byte 0xed at {ASKED.index(b'%b')} does"),
+        (b"\xff" + ASKED, "not in UTF-8: byte 0xff at 0 does"),
+        (ASKED % b"a \\ud83d b", "half a character"),
+        (ASKED % b"a \\udc00 b", "half a character"),
+        (ASKED % b"a \\ud83d", "half a character"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"user": ' * 5000 + b"1" + b"}" * 5000, "nested too deeply"),
+        (b'{"model": "m",}', "not valid JSON: trailing comma"),
+        (b"{'model': 'm'}", "not valid JSON: object keys"),
+        (b"model=m", "not valid JSON: invalid character"),
+        (b'{"seed": NaN}', "not valid JSON: invalid character"),
+        (b'{"model": 5, "model": "m", "messages": []}', "got `int`. It is given twice."),
+        (b'{"model": "m", "messages": [], "messages": [{"role": "user", "content": 5}]}', "It is given twice."),
+        (b'{"model": 5, "seed": ' + b"9" * 5000 + b"}", "'model' is not valid"),
+    ],
+)
+def test_what_is_no_json_is_told_why(body, said):
+    assert said in words(body)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\u202eb", "x" * 500, "\x00", "\u200b"])
+def test_a_name_that_nobody_knows_is_shown_on_one_line_and_as_it_reads(name):
+    with pytest.raises(InvalidCall) as error:
+        parse(**{name: 1})
+    shown = error.value.message + str(error.value.param)
+    assert len(shown) < 200
+    assert shown.isprintable()
+    assert error.value.code == "unknown_parameter"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("user", 5),
+        ("metadata", []),
+        ("metadata", "a"),
+        ("store", "yes"),
+        ("service_tier", 1),
+        ("safety_identifier", {}),
+        ("prompt_cache_retention", 3),
+        ("parallel_tool_calls", "true"),
+    ],
+)
+def test_what_changes_nothing_has_its_type_all_the_same(name, value):
+    assert refused(**{name: value}) == (name, "invalid_value")
+
+
 def test_an_error_says_what_was_expected():
     with pytest.raises(InvalidCall, match=r"'temperature' is not valid: expected `float` <= 2\.0\."):
         parse(temperature=3)
@@ -298,6 +384,20 @@ def test_roles_and_parts():
         (
             {"role": "user", "content": [{"type": "image_url", "image_url": {}}]},
             ("messages[1].content[0]", "unsupported_parameter"),
+        ),
+        ({"role": "user", "content": "x", "name": 5}, ("messages[1].name", "invalid_value")),
+        ({"role": "user", "content": "x", "name": ["Ada"]}, ("messages[1].name", "invalid_value")),
+        (
+            {"role": "user", "content": [{"type": "text", "text": None}]},
+            ("messages[1].content[0].text", "missing_parameter"),
+        ),
+        ({"role": "user", "content": [{"type": "text", "text": 5}]}, ("messages[1].content[0].text", "invalid_value")),
+        ({"role": "user", "content": [{"type": "text"}]}, ("messages[1].content[0].text", "missing_parameter")),
+        ({"role": "user", "content": ["x"]}, ("messages[1].content[0]", "invalid_value")),
+        ({"role": "user", "content": [None]}, ("messages[1].content[0]", "invalid_value")),
+        (
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": 5}]},
+            ("messages[1].content[1]", "unsupported_parameter"),
         ),
     ],
 )
