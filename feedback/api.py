@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
@@ -12,18 +11,19 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Membership
+from chatapp.common.serializers import LineField, NumberChoiceField, Strict, TextField
 
 from .models import Rating, Value
 from .reasons import CODES
 from .services import rate_answer, undo_rating
 
 
-class RatingSerializer(serializers.Serializer[Any]):
+class RatingSerializer(Strict):
     """A thumb (1 good, -1 bad), and why."""
 
-    value = serializers.ChoiceField(choices=Value.values)
-    reasons = serializers.ListField(child=serializers.CharField(), max_length=len(CODES), default=list)
-    comment = serializers.CharField(max_length=Rating.COMMENT_LIMIT, allow_blank=True, default="")
+    value = NumberChoiceField(choices=Value.values)
+    reasons = serializers.ListField(child=LineField(), max_length=len(CODES), default=list)
+    comment = TextField(max_length=Rating.COMMENT_LIMIT, allow_blank=True, default="")
 
 
 class RatingView(APIView):

@@ -14,6 +14,7 @@ from django.db.models.functions import Lower
 from django.urls import reverse
 
 from chatapp.common.ids import uuid7
+from chatapp.common.text import one_line
 
 
 class UserManager(BaseUserManager["User"]):
@@ -286,3 +287,7 @@ class Preferences(models.Model):
 
     def __str__(self) -> str:
         return f"Preferences of {self.user}"
+
+    def clean(self) -> None:
+        super().clean()
+        self.display_name = one_line(self.display_name, len(self.display_name))

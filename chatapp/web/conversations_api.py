@@ -17,6 +17,7 @@ from chatapp.chat.asking import stop_answer
 from chatapp.chat.models import Conversation, Message
 from chatapp.chat.permissions import get_conversation, get_message
 from chatapp.common.errors import BadRequest
+from chatapp.common.serializers import IdField, LineField, Strict
 from chatapp.queue.page_hints import send_hint
 
 from .payloads import conversation_json, thread_json
@@ -24,11 +25,11 @@ from .payloads import conversation_json, thread_json
 PAGE = 50
 
 
-class ConversationChange(serializers.Serializer[Any]):
+class ConversationChange(Strict):
     """A new title, or the message whose branch to show."""
 
-    title = serializers.CharField(max_length=200, required=False)
-    leaf = serializers.UUIDField(required=False)
+    title = LineField(max_length=200, required=False)
+    leaf = IdField(required=False)
 
 
 class ConversationSearch(serializers.Serializer[Any]):

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from chatapp.common.errors import BadRequest, ChatappError, Forbidden, MethodNotAllowed, NotFound, RateLimited
+from chatapp.common.text import well_formed
 from chatapp.queue.outages import as_unavailable
 
 
@@ -65,7 +66,7 @@ def _as_chatapp_error(exc: Exception) -> ChatappError | None:
 def _other_api_error(exc: Exception) -> ChatappError | None:
     if not isinstance(exc, exceptions.APIException):
         return None
-    error = BadRequest(str(exc.detail))
+    error = BadRequest(well_formed(str(exc.detail)))
     error.status = exc.status_code
     return error
 
@@ -73,7 +74,7 @@ def _other_api_error(exc: Exception) -> ChatappError | None:
 def _fields(detail: Any) -> dict[str, list[str]]:
     if not isinstance(detail, dict):
         return {"non_field_errors": [str(item) for item in detail]}
-    return {name: [str(item) for item in _listed(problems)] for name, problems in detail.items()}
+    return {name: [well_formed(str(item)) for item in _listed(problems)] for name, problems in detail.items()}
 
 
 def _listed(problems: Any) -> list[Any]:
