@@ -139,7 +139,7 @@ def record_outcome(*, generation_id: UUID, outcome: Outcome) -> Generation | Non
         if generation.kind == Generation.Kind.ANSWER:
             _end_message(generation, outcome)
         if generation.kind == Generation.Kind.TITLE:
-            file_title(conversation=generation.written.conversation, written=outcome.text)
+            file_title(generation=generation, outcome=outcome)
         if generation.kind in Generation.ANSWERS:
             _settle(generation)
     return generation

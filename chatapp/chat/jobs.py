@@ -16,6 +16,7 @@ from . import prompts
 from .models import Generation
 
 TITLE_TOKENS = 16
+THINKING_TOKENS = 1024  # for a model that thinks first
 
 
 def rebuild_job(generation: Generation) -> Job:
@@ -50,11 +51,17 @@ def title_job(generation: Generation) -> Job:
         plan=generation.tenant.plan,
         model="",
         messages=chat,
-        sampling=Sampling(max_tokens=TITLE_TOKENS, temperature=0.0),
+        sampling=Sampling(max_tokens=_room(generation), temperature=0.0),
         submitted_at=generation.created_at,
         operator_characters=prompts.operator_characters(chat),
         band=BATCH,
     )
+
+
+def _room(title: Generation) -> int:
+    """Of a title's tokens: more where it is asked for again, the model having thought and come no further."""
+    earlier = Generation.everyone.filter(message=title.message, kind=title.kind, created_at__lt=title.created_at)
+    return THINKING_TOKENS if earlier.exclude(pk=title.pk).exists() else TITLE_TOKENS
 
 
 def instructions(user: User) -> prompts.Instructions:

@@ -83,20 +83,19 @@ def collect_title(tenant_id: str, generation_id: str, look: int = 0) -> None:
     What is lost on the way, a task or the transport's memory, the sweep finds.
     """
     with tenant_scope(UUID(tenant_id)):
-        if not _still_waits(generation_id):
-            return
-    if look + 1 < len(LOOKS):
+        waiting = _still_waiting(generation_id)
+    if waiting and look + 1 < len(LOOKS):
         collect_title.apply_async((tenant_id, generation_id, look + 1), countdown=LOOKS[look + 1])
         return
     with contextlib.suppress(TransportUnavailable):
-        get_transport().cancel(generation_id)  # one that runs ends within a step, and the sweep ends its row
+        for generation in waiting:
+            get_transport().cancel(generation)  # one that runs ends within a step, and the sweep ends its row
 
 
-def _still_waits(generation_id: str) -> bool:
-    """Whether this is a generation of the tenant in scope whose end is neither written down nor in its log."""
-    mine = Generation.objects.unfinished().filter(pk=generation_id)
-    if not mine.exists():
-        return False
-    with contextlib.suppress(TransportUnavailable, UnknownGeneration):
-        finish_generation(generation_id=UUID(generation_id))
-    return mine.exists()
+def _still_waiting(generation_id: str) -> list[str]:
+    """This title of the tenant in scope, or the second try at it, whose end is neither written down nor in its log."""
+    tries = Generation.objects.unfinished().filter(message__generations=generation_id)
+    for pk in list(tries.values_list("pk", flat=True)):
+        with contextlib.suppress(TransportUnavailable, UnknownGeneration):
+            finish_generation(generation_id=pk)
+    return list(map(str, tries.values_list("pk", flat=True)))

@@ -13,6 +13,7 @@ from chatapp.queue.page_hints import send_hint
 from . import prompts
 from .jobs import submit_on_commit, title_job
 from .models import Conversation, Generation, Message
+from .outcomes import Outcome
 
 TITLE_WORDS = 10
 TITLE_CHARACTERS = 80
@@ -42,6 +43,10 @@ def start_title(*, question: Message) -> Generation | None:
     earlier = Generation.objects.filter(message=question, kind=Generation.Kind.TITLE).first()
     if earlier is not None:
         return earlier
+    return _ask(question)
+
+
+def _ask(question: Message) -> Generation:
     generation = Generation(
         tenant=question.tenant,
         user=question.conversation.user,
@@ -57,10 +62,25 @@ def start_title(*, question: Message) -> Generation | None:
     return generation
 
 
-def file_title(*, conversation: Conversation, written: str) -> None:
-    """Name the conversation, and tell every page that shows it. A name given by hand stays, and so does the
-    provisional one where what was ``written`` is no title.
+def file_title(*, generation: Generation, outcome: Outcome) -> None:
+    """What came of a title: the conversation's name; or a second try with more room, for a model that has thought for
+    as long as it could. A name given by hand stays, and so do the first words where no title came.
     """
+    question, ended = generation.written, outcome.ended
+    if ended and ended.reason == "length" and outcome.thought.strip() and not outcome.text.strip():
+        if not question.conversation.titled_by_hand and not _was_asked_before(generation):
+            _ask(question)
+        return
+    _name(question.conversation, outcome.text)
+
+
+def _was_asked_before(generation: Generation) -> bool:
+    asked = Generation.everyone.filter(message=generation.message, kind=Generation.Kind.TITLE)
+    return asked.exclude(pk=generation.pk).exists()
+
+
+def _name(conversation: Conversation, written: str) -> None:
+    """Tells every page that shows it."""
     title = clean_title(written)
     if title and conversation.rename(title, by_hand=False):
         name = str(conversation.pk)

@@ -6,12 +6,13 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import UsageDay
 from accounts.scoping import all_tenants, tenant_scope
 from chatapp.chat import tasks, titles
 from chatapp.chat.asking import send_message
-from chatapp.chat.jobs import rebuild_job
+from chatapp.chat.jobs import THINKING_TOKENS, TITLE_TOKENS, rebuild_job
 from chatapp.chat.models import Conversation, Generation
 from chatapp.chat.sweeping import sweep_generations
 from chatapp.chat.tasks import collect_title, title_conversation
@@ -154,12 +155,82 @@ def test_a_name_given_while_the_title_is_written_stays(member, asked, ask_title,
 
 def test_what_the_model_thought_is_no_title(ask_title, hand):
     generation = ask_title()
+    think_without_end(hand)
+    look(generation)
+    assert Conversation.everyone.get().title == FIRST_WORDS
+
+
+def think_without_end(hand):
     job = hand.take()
     hand.start(job)
     hand.think(job, "The user wants the capital")
     hand.end(job, "length")
+    return job
+
+
+def test_a_model_that_thinks_is_asked_once_more_with_room_for_it(ask_title, looks, hand):
+    generation = ask_title()
+    first = think_without_end(hand)
+    looks.clear()
     look(generation)
+    assert len(looks) == 1, "it is looked for further"
+    second = hand.take()
+    assert (first.sampling.max_tokens, second.sampling.max_tokens) == (TITLE_TOKENS, THINKING_TOKENS)
+    assert (second.band, second.messages) == (first.band, first.messages)
+    hand.start(second)
+    hand.think(second, "The user wants the capital of France named.")
+    hand.write(second, "Capital of France")
+    hand.end(second)
+    look(generation, 1)
+    assert Conversation.everyone.get().title == "Capital of France"
+    assert UsageDay.everyone.get().used == 0
+
+
+def test_a_model_that_thinks_without_end_is_asked_no_third_time(ask_title, looks, hand):
+    generation = ask_title()
+    for number in range(2):
+        think_without_end(hand)
+        look(generation, number)
+    assert get_transport().stats().waiting == 0
+    assert list(Generation.everyone.filter(kind="title").values_list("finish_reason", flat=True)) == ["length"] * 2
     assert Conversation.everyone.get().title == FIRST_WORDS
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reason"), [(["A long answer that is no", " title. It goes on"], "length"), ([], "stop")]
+)
+def test_a_model_that_does_not_think_is_asked_once(ask_title, hand, pieces, reason):
+    generation = ask_title()
+    hand.answer(*pieces, reason=reason)
+    look(generation)
+    assert get_transport().stats().waiting == 0
+
+
+def test_the_room_to_think_outlasts_a_queue_that_forgets_and_whoever_sees_the_end(ask_title, hand):
+    ask_title()
+    think_without_end(hand)
+    Generation.everyone.update(created_at=timezone.now() - timedelta(minutes=1))
+    with all_tenants():
+        assert sweep_generations()["finished"] == 1
+        second = Generation.objects.unfinished().get(kind="title")
+        assert rebuild_job(second).sampling.max_tokens == THINKING_TOKENS
+
+
+def test_a_second_title_is_given_up_with_the_last_look(ask_title, looks, hand):
+    generation = ask_title()
+    think_without_end(hand)
+    for number in range(len(tasks.LOOKS)):
+        look(generation, number)
+    assert get_transport().stats().waiting == 0
+
+
+def test_a_name_that_is_given_while_the_model_thinks_asks_it_no_more(member, asked, ask_title, hand):
+    generation = ask_title()
+    with tenant_scope(member.tenant_id):
+        asked.conversation.rename("Mine", by_hand=True)
+    think_without_end(hand)
+    look(generation)
+    assert get_transport().stats().waiting == 0
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
