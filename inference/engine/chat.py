@@ -1,15 +1,21 @@
-"""Messages of a conversation as the tokens that a model expects, by the model's own chat template."""
+"""Messages of a conversation as the tokens that a model expects, by the model's own chat template.
+
+The template reads the messages as they are, and what it makes of them is the prompt; but where a person has spelled a
+control mark, that is text and never the mark's token (``quoting``).
+"""
 
 from __future__ import annotations
 
-import re
 import secrets
 from functools import lru_cache
 from typing import Any
 
 from jinja2.exceptions import TemplateError
+from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from ..errors import InvalidMessages, UnsupportedModel
+from .marks import ControlMarks
+from .quoting import Quoting, joined
 
 SHOWN = 200  # characters of a template's own words
 
@@ -25,9 +31,10 @@ class ChatRenderer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._marks = tuple(tokenizer.get_added_vocab())
+        self._marks = ControlMarks(tokenizer)
+        self._template = _compiled(tokenizer) if tokenizer.chat_template else None
         self.shared_prefix = lru_cache(maxsize=64)(self._shared_prefix)
-        self._takes_system = bool(tokenizer.chat_template) and self._accepts_system()
+        self._takes_system = self._template is not None and self._accepts_system()
 
     def render(self, messages: Messages, resume_text: str = "", lead: str = "") -> list[int]:
         """Tokens up to where the answer begins, or goes on after ``resume_text``; ``lead``, of the operator's, is
@@ -36,14 +43,13 @@ class ChatRenderer:
         Raises ``UnsupportedModel`` when the model has no chat template, and ``InvalidMessages`` when the template
         refuses the messages.
         """
-        if not self._tokenizer.chat_template:
+        if self._template is None:
             raise UnsupportedModel("This model has no chat template; use one that was trained for chat.")
-        if not self._takes_system:
-            messages = _fold_system(messages)
         try:
-            return self._encode(messages, resume_text, lead)
-        except (TemplateError, LookupError, TypeError, ValueError) as error:  # what templates run into
+            quoting, text = self._written(messages, resume_text)
+        except (TemplateError, LookupError, TypeError, ValueError, AttributeError) as error:  # what they run into
             raise InvalidMessages(f"The model's chat template refuses these messages: {str(error)[:SHOWN]}") from error
+        return self._marks.encode(quoting, text + lead + quoting.quote(resume_text))
 
     def _shared_prefix(self, operator_text: str) -> list[int]:
         """Tokens of a prompt whose system message begins with ``operator_text``, up to the end of that text.
@@ -52,42 +58,43 @@ class ChatRenderer:
         """
         others = secrets.token_hex(8)
         messages = [{"role": "system", "content": operator_text + others}, {"role": "user", "content": others}]
-        text = self._template(messages if self._takes_system else _fold_system(messages))
-        return self._tokens(text.partition(others)[0])
+        quoting, text = self._written(messages, "")
+        return self._marks.encode(quoting, text[: quoting.spell(text).index(others)])
 
-    def _encode(self, messages: Messages, resume_text: str, lead: str) -> list[int]:
-        """A person who types ``</s>`` has typed four characters, not the end of a turn."""
-        if not any(mark in text for text in _texts(messages, resume_text) for mark in self._marks):
-            return self._tokens(self._template(messages) + lead + resume_text)
-        names = [f"content-{secrets.token_hex(8)}" for _ in messages]
-        hidden = [message | {"content": name} for message, name in zip(messages, names, strict=True)]
-        contents = dict(zip(names, (message["content"] for message in messages), strict=True))
-        text = self._template(hidden) + lead
-        parts, found = re.split("|".join(names), text), re.findall("|".join(names), text)
-        token_ids = self._tokens(parts[0])
-        for name, part in zip(found, parts[1:], strict=True):
-            token_ids += self._tokens(contents[name], plain=True) + self._tokens(part)
-        return token_ids + self._tokens(resume_text, plain=True)
+    def _written(self, messages: Messages, resume_text: str) -> tuple[Quoting, str]:
+        """What the template makes of the messages, and how their contents are quoted in it."""
+        if not self._takes_system:
+            messages = _fold_system(messages)
+        quoting = Quoting(self._marks.alphabet, [*(message["content"] for message in messages), resume_text])
+        quoted = [message | {"content": quoting.quote(message["content"])} for message in messages]
+        return quoting, self._fill(quoted)
 
-    def _tokens(self, text: str, *, plain: bool = False) -> list[int]:
-        """``plain`` text has no special tokens, whatever it spells."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=plain)
-        return ids
-
-    def _template(self, messages: Messages) -> str:
-        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return str(text)
+    def _fill(self, messages: Messages) -> str:
+        assert self._template is not None
+        return str.__str__(
+            self._template.render(
+                messages=messages,
+                tools=None,
+                documents=None,
+                add_generation_prompt=True,
+                **self._tokenizer.special_tokens_map,
+            )
+        )
 
     def _accepts_system(self) -> bool:
         try:
-            self._template([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}])
+            self._fill([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}])
         except TemplateError:
             return False
         return True
 
 
-def _texts(messages: Messages, resume_text: str) -> list[str]:
-    return [*(message["content"] for message in messages), resume_text]
+def _compiled(tokenizer: Any) -> Any:
+    """The template in transformers' own sandbox, whose blocks and macros leave quoted what is."""
+    source = tokenizer.get_chat_template()
+    environment = _compile_jinja_template(source).environment.overlay()
+    environment.concat = joined
+    return environment.from_string(source)
 
 
 def _fold_system(messages: Messages) -> Messages:
