@@ -24,7 +24,10 @@ def droppable(messages: Sequence[ChatMessage]) -> int:
 
 def without_oldest(messages: Sequence[ChatMessage], dropped: int) -> list[ChatMessage]:
     first = system_messages(messages)
-    return [*messages[:first], *messages[first + dropped :]]
+    kept = list(messages[first + dropped :])
+    while dropped and len(kept) > 1 and kept[0].role == "assistant":  # strict templates want a question first
+        del kept[0]
+    return [*messages[:first], *kept]
 
 
 def system_messages(messages: Sequence[ChatMessage]) -> int:

@@ -6,16 +6,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 import aiohttp
 import orjson
 
-from ...errors import InvalidSampling, PromptTooLong, UpstreamError, UpstreamRejected, UpstreamUnavailable
+from ...errors import (
+    InvalidMessages,
+    InvalidSampling,
+    PromptTooLong,
+    UpstreamError,
+    UpstreamRejected,
+    UpstreamUnavailable,
+)
 from ...messages import Claim, Ended, EndReason, Started
 from ..text import find_lone_end
 from ..truncation import BYTES_A_TOKEN
-from ..turns import FORMS
+from ..turns import FORMS, is_about_turns
 from .outbox import Outbox
 from .request import Limits, Request, Totals
 from .request_body import PLAIN, build_body, choose_seed, estimate_prompt, fit_answer, fit_turns, tighten
@@ -34,7 +42,6 @@ REASONS: dict[str, EndReason] = {"stop": "stop", "length": "length", "eos_token"
 LEAST_LENGTH = 256  # tokens' worth of text that any answer may have
 BROKEN = ("abort", "error")  # reasons of a server that gave up
 WITHHELD = "content_filter"
-STRICT = ("role", "alternat", "template", "system message")  # in what strict templates say of the turns they refuse
 MESSAGES = {
     "upstream_error": "The model server failed while writing this answer. Try again in a moment.",
     "upstream_rejected": "The model server does not accept this message.",
@@ -128,7 +135,7 @@ class Answer:
             if self._reshape(error):
                 return False
             logger.warning("upstream %s rejected job %s: %s", server.url, self._job.id, error)
-            self._end("failed", error.code)
+            self._reject(error)
         except UpstreamError:
             if time.monotonic() >= server.paused_until:  # a server that says it is busy is well
                 server.breaker.failed()
@@ -152,11 +159,19 @@ class Answer:
 
     def _reshape(self, error: UpstreamRejected) -> bool:
         """Whether the server, whose template may be strict, is to be asked with the turns in another form."""
-        if not any(mark in str(error).lower() for mark in STRICT):
+        if not is_about_turns(str(error)):
             return False
         refused = self._forms.pop(0)(self._job.messages)
         self._forms = [form for form in self._forms if form(self._job.messages) != refused]
         return bool(self._forms)
+
+    def _reject(self, error: UpstreamRejected) -> None:
+        """Whoever has sent turns that no template takes is told its words."""
+        if is_about_turns(str(error)):
+            said = f"The model's chat template refuses these messages: {error}"
+            self._outbox.tell(ended=replace(self.ended("failed", InvalidMessages.code), error_message=said))
+        else:
+            self._end("failed", error.code)
 
     async def _ask(self, session: aiohttp.ClientSession, sweep: Sweep, server: Server) -> None:
         body, self._earlier, self._usage = self._body(server), self._outbox.total, None

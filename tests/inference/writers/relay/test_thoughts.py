@@ -239,7 +239,8 @@ def test_turns_that_have_no_other_form_are_asked_once(transport, relay, make_ups
     relay(upstream)
     transport.submit(job())
     end = ended(transport)[-1]
-    assert (end.reason, end.error_code, len(upstream.requests)) == ("failed", "upstream_rejected", 1)
+    assert (end.reason, end.error_code, len(upstream.requests)) == ("failed", "invalid_messages", 1)
+    assert "Conversation roles must alternate" in end.error_message
 
 
 def test_an_answer_that_a_person_let_go_on_and_that_has_no_room_ends_at_its_length(transport, relay, make_upstream):
