@@ -248,11 +248,12 @@ class LedgerEntryAdmin(OwnedAdmin):
         "created_at",
         "tenant",
         "user",
+        "work",
         "model",
         "prompt_tokens",
         "cached_tokens",
         "output_tokens",
     )
-    list_filter = (MadeFilter, ("model", ExactFilter))
+    list_filter = (MadeFilter, "work", ("model", ExactFilter))
     list_select_related = ("tenant", "user")
     ids = ("pk", "generation_id", "user", "tenant")

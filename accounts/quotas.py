@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from typing import Any
+from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 from limits import RateLimitItemPerMinute
 
 from chatapp.common.errors import QuotaExceeded, RateLimited, TooManyAnswers
 
 from .limiter import get_limiter
-from .models import Tenant, UsageDay
+from .models import LedgerEntry, Reservation, Tenant, UsageDay, User, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,49 @@ def reserve_tokens(tenant: Tenant, tokens: int, day: date) -> Usage:
     if counts is None:
         raise _quota_exceeded(tenant, day)
     return _usage(tenant, day, *counts)
+
+
+def check_tokens(tenant: Tenant, tokens: int) -> None:
+    """Whether today's tokens allow for so many more, before a part of them is set aside. Raises ``QuotaExceeded``."""
+    usage = read_usage(tenant)
+    if usage.limit is not None and usage.used + usage.reserved + tokens > usage.limit:
+        raise _quota_exceeded(tenant, today())
+
+
+def open_reservations(*, tenant: Tenant, user: User | None, work: Work, tokens: Mapping[UUID, int]) -> None:
+    """Set today's tokens aside for jobs that have no generation, by the id of each. Raises ``QuotaExceeded``.
+
+    Not within a transaction: others of the tenant would wait for all that the caller waits for.
+    """
+    day = today()
+    with transaction.atomic(durable=True):
+        reserve_tokens(tenant, sum(tokens.values()), day)
+        rows = [
+            Reservation(id=job, tenant=tenant, user=user, work=work, tokens=count, day=day)
+            for job, count in tokens.items()
+        ]
+        Reservation.everyone.bulk_create(rows)
+
+
+def settle_reservation(*, job: UUID, model: str, tokens: int) -> bool:
+    """Give a reservation back and charge the ``tokens`` that were read. One caller can; the others get False."""
+    with transaction.atomic():
+        row = Reservation.everyone.filter(pk=job).first()
+        if row is None or not Reservation.everyone.filter(pk=job).delete()[0]:
+            return False
+        if tokens:
+            LedgerEntry.everyone.create(
+                tenant_id=row.tenant_id,
+                generation_id=job,
+                user_id=row.user_id,
+                work=row.work,
+                model=model,
+                prompt_tokens=tokens,
+                output_tokens=0,
+                day=row.day,
+            )
+        UsageDay.settle(tenant_id=row.tenant_id, day=row.day, reserved=row.tokens, used=tokens)
+    return True
 
 
 def _quota_exceeded(tenant: Tenant, day: date) -> QuotaExceeded:

@@ -208,6 +208,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=chatapp.common.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('generation_id', models.UUIDField(unique=True)),
+                ('work', models.CharField(choices=[('answer', 'Answer'), ('embedding', 'Embedding')], db_default='answer', default='answer', max_length=10)),
                 ('model', models.CharField(max_length=200)),
                 ('prompt_tokens', models.PositiveIntegerField()),
                 ('cached_tokens', models.PositiveIntegerField(default=0, help_text='Of the prompt, found in the prefix cache.')),
@@ -344,6 +345,29 @@ class Migration(migrations.Migration):
                 'abstract': False,
                 'base_manager_name': 'everyone',
                 'default_manager_name': 'objects',
+            },
+            managers=[
+                ('everyone', django.db.models.manager.Manager()),
+                ('objects', django.db.models.manager.Manager()),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Reservation',
+            fields=[
+                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ('work', models.CharField(choices=[('answer', 'Answer'), ('embedding', 'Embedding')], max_length=10)),
+                ('tokens', models.PositiveIntegerField()),
+                ('day', models.DateField()),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant', verbose_name='workspace')),
+                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ('created_at',),
+                'abstract': False,
+                'base_manager_name': 'everyone',
+                'default_manager_name': 'objects',
+                'indexes': [models.Index(fields=['created_at'], name='oldest_reservations')],
             },
             managers=[
                 ('everyone', django.db.models.manager.Manager()),

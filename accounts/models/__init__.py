@@ -6,7 +6,7 @@ from .groups import Group
 from .invitations import Domain, Invitation, InviteLink
 from .keys import ApiKey
 from .people import Membership, Preferences, Role, Tenant, User
-from .plans import LedgerEntry, Plan, UsageDay
+from .plans import LedgerEntry, Plan, Reservation, UsageDay, Work
 
 __all__ = [
     "ApiKey",
@@ -20,8 +20,10 @@ __all__ = [
     "Membership",
     "Plan",
     "Preferences",
+    "Reservation",
     "Role",
     "Tenant",
     "UsageDay",
     "User",
+    "Work",
 ]

@@ -1,4 +1,4 @@
-"""Plan, UsageDay, LedgerEntry: what a tenant may use, uses, and used."""
+"""Plan, UsageDay, Reservation, LedgerEntry: what a tenant may use, uses, and used."""
 
 from __future__ import annotations
 
@@ -98,12 +98,43 @@ class UsageDay(TenantModel):
         row.update(reserved=F("reserved") - reserved, used=F("used") + used)
 
 
+class Work(models.TextChoices):
+    """What tokens are used for."""
+
+    ANSWER = "answer", "Answer"
+    EMBEDDING = "embedding", "Embedding"
+
+
+class Reservation(TenantModel):
+    """Tokens of a day set aside for a job that has no generation, until it is settled. ``id`` is the job's.
+
+    One that is left belongs to somebody who has gone in the midst of it; the sweep settles it.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    user = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    work = models.CharField(max_length=10, choices=Work)
+    tokens = models.PositiveIntegerField()
+    day = models.DateField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ("created_at",)
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["created_at"], name="oldest_reservations")]
+
+    def __str__(self) -> str:
+        return f"{self.tokens} tokens of {self.day}"
+
+
 class LedgerEntry(TenantModel):
-    """What one generation used. Written once, never changed: the sum of a day is its ``used``."""
+    """What one generation, or one job of other work, used. Written once, never changed: the sum of a day is its
+    ``used``.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     generation_id = models.UUIDField(unique=True)
     user = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    work = models.CharField(max_length=10, choices=Work, default=Work.ANSWER, db_default=Work.ANSWER)
     model = models.CharField(max_length=200)
     prompt_tokens = models.PositiveIntegerField()
     cached_tokens = models.PositiveIntegerField(default=0, help_text="Of the prompt, found in the prefix cache.")

@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 from accounts.scoping import all_tenants, tenant_scope
 from chatapp.common.periodic import one_at_a_time
+from chatapp.queue.embedding_jobs import sweep_embeddings
 from chatapp.queue.transport import get_transport
 from inference.errors import TransportUnavailable, UnknownGeneration
 
@@ -32,6 +33,7 @@ def sweep() -> None:
     """Again soon, rather than with the next beat, while there is something that the transport has just forgotten."""
     with all_tenants():
         counts = sweep_generations()
+        sweep_embeddings()
         release_recorded()
     if counts.get("forgotten"):
         with contextlib.suppress(BrokerAway):  # then with the next beat

@@ -16,6 +16,7 @@ ChatappError                 code, HTTP status, a safe message, retry_after and 
 │   └── Overloaded           overloaded: a new message would wait longer than the plan lets it
 └── Unavailable        503   unavailable
     └── NoWorker             no_worker
+        └── NoEmbedder       no_embedder: nothing here embeds texts, or not at the moment
 
 REST and the WebSocket send the same JSON, ``as_json``.
 """
@@ -136,3 +137,8 @@ class Unavailable(ChatappError):
 class NoWorker(Unavailable):
     code = "no_worker"
     message = "No model is running at the moment."
+
+
+class NoEmbedder(NoWorker):
+    code = "no_embedder"
+    message = "No model that embeds texts is running here."

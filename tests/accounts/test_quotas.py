@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import connection, transaction
 
-from accounts.models import UsageDay
-from accounts.quotas import check_concurrency, check_rate, read_usage, reserve_tokens, today
+from accounts.models import LedgerEntry, Reservation, UsageDay, Work
+from accounts.quotas import (
+    check_concurrency,
+    check_rate,
+    check_tokens,
+    open_reservations,
+    read_usage,
+    reserve_tokens,
+    settle_reservation,
+    today,
+)
 from chatapp.common.errors import QuotaExceeded, RateLimited, TooManyAnswers
 from tests.factories import PlanFactory, TenantFactory
 
@@ -106,3 +116,41 @@ def test_answers_at_once_are_limited():
     check_concurrency(tenant, 1)
     with pytest.raises(TooManyAnswers):
         check_concurrency(tenant, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_set_aside_for_other_work_is_settled_once_and_in_the_ledger():
+    tenant, (first, second, unknown) = tenant_with(tokens_per_day=100), (uuid4(), uuid4(), uuid4())
+    open_reservations(tenant=tenant, user=None, work=Work.EMBEDDING, tokens={first: 30, second: 40})
+    assert day_of(tenant) == (0, 70)
+    with pytest.raises(QuotaExceeded):
+        open_reservations(tenant=tenant, user=None, work=Work.EMBEDDING, tokens={unknown: 31})
+    for done in (True, False):
+        assert settle_reservation(job=first, model="m", tokens=12) is done
+    assert settle_reservation(job=second, model="m", tokens=0)
+    assert not settle_reservation(job=unknown, model="m", tokens=5)
+    assert day_of(tenant) == (12, 0)
+    entry = LedgerEntry.everyone.get()
+    assert (entry.generation_id, entry.work, entry.prompt_tokens, entry.output_tokens) == (first, "embedding", 12, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tokens_are_not_set_aside_in_a_transaction_that_others_would_wait_for():
+    tenant = tenant_with(tokens_per_day=100)
+    with pytest.raises(RuntimeError), transaction.atomic():
+        open_reservations(tenant=tenant, user=None, work=Work.EMBEDDING, tokens={uuid4(): 1})
+    assert not Reservation.everyone.exists()
+
+
+@pytest.mark.django_db
+def test_what_a_plan_has_left_is_checked_before_a_part_is_set_aside():
+    tenant = tenant_with(tokens_per_day=100)
+    reserve_tokens(tenant, 60, today())
+    check_tokens(tenant, 40)
+    with pytest.raises(QuotaExceeded):
+        check_tokens(tenant, 41)
+    check_tokens(tenant_with(tokens_per_day=None), 10**9)
+
+
+def day_of(tenant):
+    return UsageDay.everyone.filter(tenant=tenant).values_list("used", "reserved").get()

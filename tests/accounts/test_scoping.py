@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.models import LedgerEntry, UsageDay
+from accounts.models import LedgerEntry, Reservation, UsageDay
 from accounts.scoping import NoTenantScope, all_tenants, tenant_scope
 from chatapp.chat.models import Conversation, Generation, Message
 from feedback.models import DailyRating, Rating
 from tests.factories import ConversationFactory
 
-OWNED = [Conversation, Message, Generation, UsageDay, LedgerEntry, Rating, DailyRating]
+OWNED = [Conversation, Message, Generation, UsageDay, LedgerEntry, Reservation, Rating, DailyRating]
 
 
 @pytest.mark.parametrize("model", OWNED)

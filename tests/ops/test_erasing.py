@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from allauth.account.models import EmailAddress
 from django.contrib.admin.models import LogEntry
@@ -10,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.models import ApiKey, LedgerEntry, Membership, Preferences, Tenant, UsageDay, User
+from accounts.models import ApiKey, LedgerEntry, Membership, Preferences, Reservation, Tenant, UsageDay, User, Work
 from accounts.quotas import today
 from chatapp.chat.models import Conversation, Generation, Message
 from chatapp.chat.tasks import erase as erase_in_background
@@ -42,6 +44,8 @@ def live(membership: Membership, rows: int) -> Membership:
     Preferences.objects.create(user=membership.user, about=SECRET)
     if rows:
         UsageDay.everyone.get_or_create(tenant=membership.tenant, day=today())
+        told = {"tenant": membership.tenant, "user": membership.user, "work": Work.EMBEDDING}
+        Reservation.everyone.create(id=uuid4(), tokens=5, day=today(), **told)
     for number in range(rows):
         conversation = ConversationFactory(membership=membership, title=SECRET)
         first = GenerationFactory(message=AnswerFactory(conversation=conversation, text=SECRET))
@@ -125,7 +129,7 @@ def test_a_person_goes_with_all_they_wrote_and_their_workspace_keeps_the_bill(st
 def test_a_workspace_goes_with_everything_and_leaves_its_people(staff, erase, rows):
     person, neighbour = live(MembershipFactory(), rows), live(MembershipFactory(), 1)
     assert erase(staff, "tenant", person.tenant).status_code == 302
-    for model in (*WRITTEN, Membership, ApiKey, LedgerEntry, UsageDay, DailyRating):
+    for model in (*WRITTEN, Membership, ApiKey, LedgerEntry, Reservation, UsageDay, DailyRating):
         assert left(model, tenant=person.tenant_id) == 0, model
         assert left(model, tenant=neighbour.tenant_id) > 0, model
     assert User.objects.filter(pk=person.user_id).exists()
