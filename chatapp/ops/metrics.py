@@ -20,10 +20,10 @@ class TransportCollector(Collector):
         stats = read_stats()
         yield GaugeMetricFamily("chatapp_jobs_waiting", "Jobs in the queue.", value=stats.waiting)
         yield GaugeMetricFamily("chatapp_jobs_running", "Jobs that a worker holds.", value=stats.running)
-        workers = GaugeMetricFamily("chatapp_workers", "Live workers.", labels=["worker", "model", "state"])
+        workers = GaugeMetricFamily("chatapp_workers", "Live workers.", labels=["worker", "kind", "model", "state"])
         counters = GaugeMetricFamily("chatapp_engine", "Figures of a worker's engine.", labels=["worker", "name"])
         for worker in stats.workers:
-            workers.add_metric([worker.worker, worker.model, worker.state], 1)
+            workers.add_metric([worker.worker, worker.kind, worker.model, worker.state], 1)
             for name, value in worker.counters.items():
                 counters.add_metric([worker.worker, name], value)
         yield workers

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chatapp.common.json import error_response, json_response
-from chatapp.queue.model_status import model_json, read_stats
+from chatapp.queue.model_status import embedding_state, model_json, read_stats
 
 STARTED = time.time()
 
@@ -25,10 +25,14 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when a person could get an answer now; 503 with the parts that are not ready."""
-    model = model_json(read_stats())
+    """200 when a person could get an answer now; 503 with the parts that are not ready. Embeddings are told of, and not
+    waited for.
+    """
+    stats = read_stats()
+    model = model_json(stats)
     parts = {"database": _database(), "model": model["state"]}
-    ready = parts == {"database": "ready", "model": "ready"}
+    ready = all(part == "ready" for part in parts.values())
+    parts["embeddings"] = embedding_state(stats)
     body = {"status": "ready" if ready else "not_ready", "parts": parts, "model": model}
     response = json_response(body, 200 if ready else 503)
     response._has_been_logged = True  # type: ignore[attr-defined]  # "not yet" is an answer, not an error

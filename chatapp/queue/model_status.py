@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inference.errors import TransportUnavailable
-from inference.messages import ANSWER, Stats, WorkerReport
+from inference.messages import ANSWER, EMBEDDING, Kind, Stats, WorkerReport
 
 from .transport import get_transport
 
@@ -23,11 +23,9 @@ def read_stats() -> Stats:
 
 def model_json(stats: Stats) -> dict[str, Any]:
     """The ``model`` of docs/protocol.md."""
-    writers = (worker for worker in stats.workers if worker.kind == ANSWER)
-    workers = sorted(writers, key=lambda worker: _ORDER.index(worker.state))
-    if not workers:
+    worker = _furthest(stats, ANSWER)
+    if worker is None:
         return _absent()
-    worker = workers[0]
     return {
         "state": worker.state,
         "name": worker.model,
@@ -37,6 +35,17 @@ def model_json(stats: Stats) -> dict[str, Any]:
         "detail": worker.detail,
         "error": worker.detail if worker.state == "failed" else None,
     }
+
+
+def embedding_state(stats: Stats) -> str:
+    """Of the worker that embeds and is furthest along; ``absent`` where there is none."""
+    worker = _furthest(stats, EMBEDDING)
+    return worker.state if worker else "absent"
+
+
+def _furthest(stats: Stats, kind: Kind) -> WorkerReport | None:
+    workers = (worker for worker in stats.workers if worker.kind == kind)
+    return min(workers, key=lambda worker: _ORDER.index(worker.state), default=None)
 
 
 def label(worker: WorkerReport) -> str:

@@ -15,9 +15,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import IO, Any
 
 from channels.layers import get_channel_layer
@@ -35,6 +36,8 @@ from inference.transport import MemoryTransport, serve_local
 from inference.transport.journal import Journal
 
 from .children import Child, end_group, start_celery, start_child, start_periodic, stop_children
+from .embedder import WORKER as EMBEDDER
+from .embedder import embedder_arguments, explain_absence
 from .engine_options import EngineOptions
 from .servers import run_daphne, run_uvicorn
 
@@ -104,6 +107,7 @@ class Embedded:
             name = "The engine" if len(workers) == 1 else f"The engine of {worker}"
             start, ended = partial(self._start_engine, worker, number), partial(self._bury_engine, worker)
             self._children.append(Child(name, start, ended))
+        self._add_embedder()
         threading.Thread(target=self._tell_progress, name="progress", daemon=True).start()
         threading.Thread(target=self._watch_children, name="watch", daemon=True).start()
         try:
@@ -136,12 +140,25 @@ class Embedded:
 
         self._close_socket = serve_local(socket_path(), socket_key(), self._transport, hint)
 
+    def _add_embedder(self) -> None:
+        arguments = embedder_arguments()
+        if arguments is not None:
+            start, ended = partial(self._start_worker, EMBEDDER, arguments), partial(self._transport.bury, EMBEDDER)
+            self._children.append(Child("The embedder", start, ended))
+        elif words := explain_absence():
+            self._say(words)
+
     def _start_engine(self, worker: str, number: int) -> subprocess.Popen[bytes]:
+        return self._start_worker(worker, self._engine.arguments(), self._engine.environment(number))
+
+    def _start_worker(
+        self, worker: str, arguments: list[str], devices: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "inference.worker", "--socket", str(socket_path()), "--name", worker]
         command += ["--grace", "0"]  # unfinished answers are found again at the next start
         command += ["--parent", str(os.getpid())]
         environment = os.environ | {"CHATAPP_TRANSPORT_KEY": socket_key().hex()}
-        return start_child([*command, *self._engine.arguments()], environment | self._engine.environment(number))
+        return start_child([*command, *arguments], {**environment, **devices})
 
     def _bury_engine(self, worker: str) -> None:
         """Its answers need not wait for a lease to end: another engine, or the next one, goes on with them."""

@@ -99,9 +99,9 @@ def test_a_bad_value_in_the_environment_stops_the_start_and_names_it(own_product
 
 
 def engine_of(product: Product) -> int:
-    """The process id of the product's inference worker."""
+    """The process id of the product's worker that answers."""
     listed = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in product.children()}
-    return next(pid for pid, command in listed.items() if b"inference.worker" in command)
+    return next(pid for pid, command in listed.items() if b"inference.worker" in command and b"--embed" not in command)
 
 
 def test_after_kill_9_of_the_engine_the_answer_goes_on_by_itself(own_product, new_context):

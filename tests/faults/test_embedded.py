@@ -31,7 +31,8 @@ def workers_of(product: Product) -> list[str]:
     """The ready ones, by the metrics."""
     with urllib.request.urlopen(product.url + "/metrics", timeout=5) as response:
         lines = response.read().decode().splitlines()
-    ready = [line for line in lines if line.startswith("chatapp_workers{") and 'state="ready"' in line]
+    engines = [line for line in lines if line.startswith('chatapp_workers{kind="answer"')]
+    ready = [line for line in engines if 'state="ready"' in line]
     return sorted(line.partition('worker="')[2].partition('"')[0] for line in ready)
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from chatapp.queue import transport as transport_module
-from inference.messages import WorkerReport
+from inference.messages import EMBEDDING, WorkerReport
 from inference.transport import MemoryTransport
 
 pytestmark = pytest.mark.django_db
@@ -38,8 +38,19 @@ def test_healthz_says_only_that_the_process_answers(django_assert_num_queries):
 def test_readyz_is_200_only_when_an_answer_could_be_had(transport, state, status):
     tell(transport, state, progress=0.42, detail="Loading the weights")
     response = Client().get("/readyz")
-    assert (response.status_code, response.json()["parts"]) == (status, {"database": "ready", "model": state})
+    parts = {"database": "ready", "model": state, "embeddings": "absent"}
+    assert (response.status_code, response.json()["parts"]) == (status, parts)
     assert response.json()["model"]["progress"] == 0.42
+
+
+@pytest.mark.parametrize("state", ["ready", "failed"])
+def test_readyz_tells_of_embeddings_and_does_not_wait_for_them(transport, state):
+    transport.renew("e1", WorkerReport("e1", state, model="embeds", kind=EMBEDDING, at=time.time()))
+    response = Client().get("/readyz")
+    assert (response.status_code, response.json()["parts"]["embeddings"]) == (200, state)
+    tell(transport, "loading")
+    response = Client().get("/readyz")
+    assert (response.status_code, response.json()["parts"]["model"]) == (503, "loading")
 
 
 def test_readyz_without_any_worker():
@@ -51,9 +62,13 @@ def test_readyz_without_any_worker():
 
 def test_metrics_tell_the_queue_and_the_engine(transport):
     tell(transport, "ready", counters={"steps": 12.0})
+    embeds = WorkerReport("e1", "ready", model="embeds", kind=EMBEDDING, counters={"loaded": 1.0}, at=time.time())
+    transport.renew("e1", embeds)
     text = Client().get("/metrics").content.decode()
     assert "chatapp_jobs_waiting 0.0" in text
     assert 'chatapp_engine{name="steps",worker="w1"} 12.0' in text
+    assert 'chatapp_engine{name="loaded",worker="e1"} 1.0' in text
+    assert 'chatapp_workers{kind="embedding",model="embeds",state="ready",worker="e1"} 1.0' in text
 
 
 def test_metrics_with_a_token_are_for_its_bearer_alone(transport, settings):
