@@ -8,9 +8,9 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatapp.settings.production")
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
+from channels.sessions import SessionMiddlewareStack
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
@@ -24,7 +24,7 @@ from chatapp.web.socket_middleware import keep_send  # noqa: E402 (models must b
 application = ProtocolTypeRouter(
     {
         "http": URLRouter([re_path(r"^v1(?:/|$)", ApiHandler()), re_path(r"", pages)]),  # type: ignore[arg-type]
-        "websocket": AllowedHostsOriginValidator(keep_send(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))),
+        "websocket": AllowedHostsOriginValidator(keep_send(SessionMiddlewareStack(URLRouter(websocket_urlpatterns)))),
     }
 )
 

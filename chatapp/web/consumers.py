@@ -14,7 +14,7 @@ import redis
 import structlog
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.contrib.auth import get_user
+from django.contrib.auth import SESSION_KEY, get_user
 from django.db import InterfaceError, OperationalError
 
 from accounts.models import Membership
@@ -31,7 +31,7 @@ from inference.errors import TransportUnavailable
 
 from . import frames
 from .acts import Unanswered, act, usage_json
-from .login_watch import LOGGED_OUT, NO_WORKSPACE, Login, login_watch
+from .login_watch import NO_WORKSPACE, Login, login_watch, why_logged_out
 from .model_watch import watch
 from .payloads import turn_json
 from .socket_limits import TOO_MANY, Flooded, FrameLimit, open_sockets
@@ -47,7 +47,11 @@ RESTARTED, TRY_AGAIN = 1012, 1013  # the server; the database is away
 
 
 class LoggedOut(Exception):
-    """The session behind the socket is over."""
+    """The session behind the socket is over; ``code`` is the close code that says why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
@@ -77,8 +81,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self.accept()
         try:
             usage = await self._do(usage_json)
-        except LoggedOut:
-            await self._end(LOGGED_OUT)
+        except LoggedOut as ended:
+            await self._end(ended.code)
             return
         except NotFound:
             await self._end(NO_WORKSPACE)
@@ -128,8 +132,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._handle(request)
         except Flooded:
             await self._end(TOO_MANY)
-        except LoggedOut:
-            await self._end(LOGGED_OUT)
+        except LoggedOut as ended:
+            await self._end(ended.code)
         except Unanswered:
             await self.close(RESTARTED)
         except frames.BadFrame as error:
@@ -274,9 +278,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
     def _read_membership(self) -> Membership:
         """By all that was asked for when the socket was opened. Raises what tells why there is none."""
         session = type(self.scope["session"]._wrapped)(self.scope["session"].session_key)
+        whose = session.get(SESSION_KEY)  # while it says so: one with an old password is thrown away
         user = get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]  # all of a request that it reads
         if not user.is_authenticated:
-            raise LoggedOut
+            raise LoggedOut(why_logged_out(whose))
         return get_membership(user, self.scope["url_route"]["kwargs"]["workspace"])
 
     async def _send(self, frame: Frame) -> None:

@@ -12,13 +12,14 @@ from accounts.models import Tenant, User
 
 
 def interface(request: HttpRequest) -> dict[str, Any]:
-    """``theme``, ``brand``, ``signup_open``, ``workspace`` and, when a template asks for them, ``workspaces``."""
+    """``theme``, ``person`` (an id, or ""), ``brand``, ``signup_open``, ``workspace``, and lazily ``workspaces``."""
     membership = getattr(request, "membership", None)
     user: User | AnonymousUser | None = getattr(request, "user", None)
     known = user if isinstance(user, User) else None
     return {
         "brand": settings.CHATAPP_BRAND,
         "signup_open": settings.CHATAPP_SIGNUP == "open",
+        "person": known.pk if known else "",
         "theme": known.preferences.theme if known else "auto",
         "workspace": _workspace(membership.tenant) if membership else None,
         "workspaces": (lambda: [_workspace(tenant) for tenant in Tenant.objects.of(known)]) if known else [],

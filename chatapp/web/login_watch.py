@@ -5,7 +5,6 @@ Two queries per process every two seconds, however many sockets it has: the data
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,7 +17,7 @@ from accounts.models import Membership, User
 from chatapp.common.threads import in_thread
 from chatapp.common.watch import Watch
 
-LOGGED_OUT, NO_WORKSPACE = 4401, 4404  # close codes of docs/protocol.md
+LOGGED_OUT, SUSPENDED, NO_WORKSPACE, NEW_PASSWORD = 4401, 4403, 4404, 4409  # close codes of docs/protocol.md
 LOOK_SECONDS = 2.0  # the promise is five
 
 End = Callable[[int], Awaitable[None]]
@@ -46,19 +45,43 @@ class Login:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What may end the logins of one person."""
+
+    password: str
+    is_active: bool
+    workspaces: set[str]
+
+
 def find_ended(logins: Iterable[Login]) -> dict[Login, int]:
     """Those that hold no more, with the close code that says why. Two queries."""
     logins = set(logins)
     sessions = _living_sessions({login.session for login in logins})
-    places = _places({login.user for login in logins})
-    ended = {}
-    for login in logins:
-        workspaces = places.get((login.user, login.password))
-        if login.session not in sessions or workspaces is None:
-            ended[login] = LOGGED_OUT
-        elif login.workspace not in workspaces:
-            ended[login] = NO_WORKSPACE
-    return ended
+    accounts = _accounts({login.user for login in logins})
+    found = {login: _why_ended(login, accounts.get(login.user), login.session in sessions) for login in logins}
+    return {login: code for login, code in found.items() if code is not None}
+
+
+def _why_ended(login: Login, account: Account | None, has_session: bool) -> int | None:
+    """What was done to the account before what was done to the session: the one may have brought the other about."""
+    if account is None:
+        return LOGGED_OUT
+    if not account.is_active:
+        return SUSPENDED
+    if account.password != login.password:
+        return NEW_PASSWORD
+    if not has_session:
+        return LOGGED_OUT
+    return None if login.workspace in account.workspaces else NO_WORKSPACE
+
+
+def why_logged_out(user_id: str | None) -> int:
+    """The close code for a session of this person that is nobody's now: by what became of the account. One query."""
+    user = User.objects.filter(pk=user_id).first() if user_id else None
+    if user is None:
+        return LOGGED_OUT
+    return NEW_PASSWORD if user.is_active else SUSPENDED
 
 
 def _living_sessions(keys: set[str]) -> set[str]:
@@ -66,15 +89,15 @@ def _living_sessions(keys: set[str]) -> set[str]:
     return set(living.values_list("pk", flat=True))
 
 
-def _places(users: set[UUID]) -> dict[tuple[UUID, str], set[str]]:
-    """The workspaces of everyone who may log in, by person and password."""
+def _accounts(users: set[UUID]) -> dict[UUID, Account]:
     inside = FilteredRelation("memberships", condition=Q(memberships__suspended_at=None))
-    rows = User.objects.filter(pk__in=users, is_active=True).annotate(inside=inside).order_by()
-    places: dict[tuple[UUID, str], set[str]] = defaultdict(set)
-    names = ("pk", "password", "inside__tenant__slug", "inside__tenant__deleted_at", "inside__tenant__is_active")
-    for user, password, slug, deleted_at, is_active in rows.values_list(*names):
-        places[user, password] |= {slug} if is_active and deleted_at is None else set()
-    return places
+    rows = User.objects.filter(pk__in=users).annotate(inside=inside).order_by()
+    accounts: dict[UUID, Account] = {}
+    names = ("inside__tenant__slug", "inside__tenant__deleted_at", "inside__tenant__is_active")
+    for user, password, active, slug, *closed in rows.values_list("pk", "password", "is_active", *names):
+        account = accounts.setdefault(user, Account(password, active, set()))
+        account.workspaces |= {slug} if closed == [None, True] else set()
+    return accounts
 
 
 class LoginWatch(Watch[End, Login]):

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import LONG, answers, ask, sign_up, wait_for_end
+from tests.e2e.conftest import LONG, PASSWORD, answers, ask, sign_up, wait_for_end
 from tests.e2e.people import box, log_in, log_out, notice, questions, tenant_of, user_of
 
 pytestmark = pytest.mark.e2e
@@ -69,9 +69,10 @@ def test_a_page_of_one_person_sends_nothing_once_another_is_logged_in(at_workspa
     other.goto(f"/w/{first}/chat/")
     log_in(other, second)
     expect(box(other)).to_have_value("")
-    page.bring_to_front()
-    page.evaluate("() => dispatchEvent(new Event('focus'))")
     expect(notice(page)).to_contain_text("Somebody else has logged in")
+    expect(box(page)).to_have_value("")
+    assert not box(page).is_editable()
+    expect(page.get_by_text("Is my salary fair?")).to_have_count(0)
     page.wait_for_timeout(500)
     assert questions(product, first) == []
 
@@ -85,7 +86,6 @@ def test_the_same_person_goes_on_after_logging_in_again_in_another_tab(at_worksp
     expect(page.get_by_text("Sent once you have logged in again")).to_be_visible()
     other.goto(f"/w/{first}/chat/")
     log_in(other, first)
-    page.evaluate("() => dispatchEvent(new Event('focus'))")
     expect(answers(page)).to_have_count(1)
     wait_for_end(page)
     assert questions(product, first) == ["Still me"]
@@ -135,3 +135,81 @@ def test_logging_out_takes_the_drafts_along(page, context):
     page.goto(f"/w/{slug}/chat/")
     log_in(page, slug)
     expect(box(page)).to_have_value("")
+
+
+def test_a_tab_that_was_logged_out_goes_on_when_its_person_logs_in_at_the_settings(at_workspace, context, colleagues):
+    page, (first, _) = at_workspace, colleagues
+    box(page).fill("half a thought")
+    other = context.new_page()
+    log_out(other)
+    expect(notice(page)).to_contain_text("You have been logged out")
+    other.goto("/accounts/login/?next=/settings/")
+    log_in(other, first, to="**/settings/")
+    expect(notice(page)).to_be_hidden()
+    expect(box(page)).to_have_value("half a thought")
+    expect(page.get_by_role("button", name="Send")).to_have_attribute("aria-disabled", "false")
+
+
+def test_what_one_person_has_on_the_page_is_hidden_from_the_next(at_workspace, context, colleagues):
+    page, (first, second) = at_workspace, colleagues
+    ask(page, "A secret of the first")
+    wait_for_end(page)
+    box(page).fill("half a secret")
+    other = context.new_page()
+    log_out(other)
+    other.goto("/accounts/login/?next=/settings/")
+    log_in(other, second, to="**/settings/")
+    expect(notice(page)).to_contain_text("Somebody else has logged in")
+    expect(page.get_by_text("A secret of the first")).to_have_count(0)
+    expect(page.get_by_role("navigation", name="Your conversations").get_by_role("link")).to_have_count(0)
+    assert "secret" not in page.title()
+    log_out(other)
+    other.goto(f"/w/{first}/chat/")
+    log_in(other, first)
+    expect(box(page)).to_have_value("half a secret")
+    expect(page.get_by_text("A secret of the first").first).to_be_visible()
+
+
+def suspend(product, slug, active=0):
+    product.execute("update accounts_user set is_active = ? where id = ?", active, user_of(product, slug))
+
+
+def test_a_person_who_was_switched_off_is_told_so_and_what_to_do(page, product):
+    slug = page.url.split("/")[4]
+    ask(page, LONG)
+    address = page.url
+    suspend(product, slug)
+    expect(notice(page)).to_contain_text("Your account has been switched off")
+    wait_for_end(page, "unfollowed")
+    expect(answers(page).last).to_contain_text("Your account has been switched off.")
+    box(page).fill("kept")
+    box(page).press("Enter")
+    expect(page.locator("#composer-hint")).to_have_text("Your account is switched off")
+    notice(page).get_by_role("link", name="What this means").click()
+    expect(page.get_by_role("heading", name="This account is switched off")).to_be_visible()
+    suspend(product, slug, active=1)
+    page.goto(address)
+    expect(box(page)).to_have_value("kept")
+
+
+def test_a_password_that_was_changed_elsewhere_is_named_as_the_reason(page, product, new_context):
+    slug = page.url.split("/")[4]
+    box(page).fill("kept")
+    elsewhere = new_context(product.url).new_page()
+    elsewhere.goto("/accounts/login/?next=/accounts/password/change/")
+    log_in(elsewhere, slug, to="**/password/change/")
+    change_password(elsewhere, "another green kettle")
+    expect(notice(page)).to_contain_text("Your password was changed")
+    notice(page).get_by_role("link", name="Log in").click()
+    log_in(page, slug, password="another green kettle")
+    expect(box(page)).to_have_value("kept")
+    elsewhere.goto("/settings/")  # whoever changed it stays
+    expect(elsewhere.get_by_role("heading", name="General")).to_be_visible()
+
+
+def change_password(page, password):
+    page.get_by_label("Current password").fill(PASSWORD)
+    page.get_by_label("New password").fill(password)
+    page.get_by_label("The same again").fill(password)
+    page.get_by_role("button", name="Change the password").click()
+    expect(page.get_by_text("Your password is changed")).to_be_visible()

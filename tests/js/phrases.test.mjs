@@ -72,21 +72,35 @@ test("a text over the limit says by how much", () => {
 });
 
 test("a lost connection says what it is, and where it needs somebody names the way", () => {
-  const states = ["down", "restarting", "offline", "logged_out", "not_found", "other_person", "too_many"];
+  const states = ["down", "restarting", "offline", "logged_out", "suspended", "new_password", "not_found", "other_person", "too_many"];
   const lines = states.map((state) => phrases.connectionLine(state, false));
   assert.equal(new Set(lines.map(({ words }) => words)).size, states.length);
-  assert.deepEqual(lines.map(({ way }) => way), [null, null, null, "Log in", "Your workspaces", "Open their chats", "Your workspaces"]);
-  assert.equal(phrases.connectionLine("down", true).words, "Connection lost. Reconnecting… Your answer goes on being written.");
-  assert.equal(phrases.connectionLine("offline", true).words.endsWith("Your answer goes on being written."), true);
+  const ways = [null, null, null, "Log in", "What this means", "Log in", "Your workspaces", "Open their chats", "Your workspaces"];
+  assert.deepEqual(lines.map(({ way }) => way), ways);
+  assert.deepEqual(lines.map(({ to }) => to), [null, null, null, "login", "suspended", "login", "home", "home", "home"]);
+  assert.equal(phrases.connectionLine("logged_out", true).words, "You have been logged out. What you wrote here is kept for you.");
+});
+
+test("while the connection is lost nothing is claimed of an answer that nobody sees", () => {
+  assert.equal(phrases.connectionLine("down", true).words, "Connection lost. Reconnecting… Then you see how far your answer has come.");
+  assert.ok(phrases.connectionLine("offline", true).words.endsWith("Then you see how far your answer has come."));
   assert.equal(phrases.connectionLine("restarting", true).words, "The server is restarting. Reconnecting… What was written is kept.");
   assert.equal(phrases.connectionLine("restarting", true).words, phrases.connectionLine("restarting", false).words);
-  assert.equal(phrases.connectionLine("logged_out", true).words, "You have been logged out. What you wrote here is kept for you.");
 });
 
 test("a refused message says where it is kept", () => {
   assert.equal(phrases.keptLine({ draft: false }), "");
   assert.equal(phrases.keptLine({ draft: true, elsewhere: false }), "Your message is kept.");
   assert.equal(phrases.keptLine({ draft: true, elsewhere: true }), "Your message is kept in the chat it was written in.");
+});
+
+test("whoever may not send is told why, before and while it is sent", () => {
+  const said = (connection) => [phrases.obstacle({ text: "Hi", length: 2, limit: 10, connection }), phrases.sendingLine(connection)];
+  assert.deepEqual(said("suspended"), ["Your account is switched off", "Sent once your account is switched on again"]);
+  assert.deepEqual(said("new_password"), ["Log in again to send this", "Sent once you have logged in again"]);
+  for (const code of ["suspended", "new_password"]) {
+    assert.match(phrases.endingLine({ state: "unfollowed", error: { code }, text: "a" }), /switched off|new password/);
+  }
 });
 
 test("the message box says why it does not send", () => {

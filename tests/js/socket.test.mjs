@@ -135,7 +135,7 @@ test("a server that restarts is called again within a quarter of a second, but n
 });
 
 test("somebody logged out or no longer a member is not tried again until they act", () => {
-  for (const [code, why] of [[4401, "logged_out"], [4404, "not_found"], [4429, "too_many"]]) {
+  for (const [code, why] of [[4401, "logged_out"], [4403, "suspended"], [4404, "not_found"], [4409, "new_password"], [4429, "too_many"]]) {
     const { connection, sockets, told, timers, lose } = setUp();
     connection.connect();
     lose(code);
@@ -158,6 +158,29 @@ test("a session that ends is looked for once more, since it may have been renewe
   renewed.lose(4401);
   renewed.sockets[1].say(welcome);
   assert.equal(renewed.told.at(-1), "return");
+});
+
+test("the session of an old password is gone at the second look, and the password stays the reason", () => {
+  const { told, lose, open, connection, sockets } = setUp();
+  open();
+  lose(4409);
+  lose(4401);
+  assert.equal(told.at(-1), "new_password");
+  connection.wake();
+  sockets.at(-1).onclose({ code: 4401 });
+  assert.equal(told.at(-1), "new_password");
+});
+
+test("a question that was under way when the account was switched off is not given up for it", () => {
+  const { connection, sockets, told, lose, open } = setUp();
+  open();
+  connection.request({ type: "send", key: "k" });
+  for (let look = 0; look < 6; look++) {
+    lose(4403);
+    connection.wake();
+  }
+  sockets.at(-1).say(welcome);
+  assert.equal(told.at(-1), "return");
 });
 
 test("nothing is sent to a server that takes us for somebody else", async () => {

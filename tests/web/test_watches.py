@@ -71,8 +71,8 @@ def move_elsewhere(person: Membership, client: Client) -> None:
 
 ENDS = {
     log_out: 4401,
-    suspend: 4401,
-    change_password: 4401,
+    suspend: 4403,
+    change_password: 4409,
     expire: 4401,
     delete_person: 4401,
     remove: 4404,
@@ -109,6 +109,26 @@ async def test_an_idle_socket_ends_soon_after_whatever_ended_its_login_and_its_n
     assert max(seconds for _, seconds in closed) < PROMISED_SECONDS
     await tab.send("ping", ref=1)
     assert (await tab.one("pong"))["ref"] == 1
+
+
+@pytest.mark.parametrize("act", ENDS)
+async def test_a_socket_that_comes_too_late_is_told_the_same(act):
+    person, client = await sync_to_async(_someone)()
+    tab = Tab(person.tenant.slug, client.session.session_key)
+    await sync_to_async(act)(person, client)
+    assert await tab.closed_with() == ENDS[act]
+
+
+@pytest.mark.parametrize("act", ENDS)
+async def test_a_request_that_comes_too_late_is_told_the_same(act, monkeypatch):
+    monkeypatch.setattr(login_module, "LOOK_SECONDS", 60)
+    person, client = await sync_to_async(_someone)()
+    tab = Tab(person.tenant.slug, client.session.session_key)
+    await tab.open()
+    await sync_to_async(act)(person, client)
+    await tab.send("open", ref=1, conversation=uuid.uuid4())
+    frame = await tab._socket.receive_output(timeout=PROMISED_SECONDS)
+    assert frame.get("code") == ENDS[act] or (ENDS[act] == 4404 and '"not_found"' in frame["text"])
 
 
 async def test_an_answer_that_is_being_read_stops_and_the_next_question_does_not_come(member, tab_of, work):

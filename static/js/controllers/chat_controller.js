@@ -2,6 +2,8 @@ import { Controller } from "vendor/stimulus";
 import { Chat } from "models/chat";
 import { inWords } from "models/mishaps";
 
+const SHOWN = new Set(["thread", "message", "reset"]); // what may change whether an answer is being written
+
 /** Ties the conversation to the page: what people do comes in as actions, what happens goes out as chat:… events. */
 export default class extends Controller {
   static targets = ["main"];
@@ -42,7 +44,6 @@ export default class extends Controller {
     history.pushState(null, "", this.chat.page.workspace.url);
     this.chat.show(null, []);
     this.#tell("reset", {});
-    this.#tellAnswering();
   }
 
   wake() {
@@ -82,7 +83,8 @@ export default class extends Controller {
     if (name === "refused") detail.error = inWords(detail.error);
     if (name === "conversation" && detail.shown) history.pushState(null, "", detail.conversation.url);
     this.dispatch(name, { detail });
-    if (name === "thread" || name === "message") this.#tellAnswering();
+    if (name === "connection") this.element.toggleAttribute("data-strange", detail.state === "other_person");
+    if (SHOWN.has(name)) this.#tellAnswering();
   }
 
   #tellAnswering() {

@@ -7,7 +7,7 @@ const BRIEF = new Set(["down", "restarting"]);
 /** Says what has become of the connection and what to do about it, and falls silent when it is back. */
 export default class extends Controller {
   static targets = ["words", "network", "door", "way"];
-  static values = { login: String };
+  static values = { login: String, suspended: String };
 
   disconnect() {
     clearTimeout(this.timer);
@@ -27,12 +27,12 @@ export default class extends Controller {
   }
 
   #show() {
-    const { words, way } = connectionLine(this.state, this.element.closest("[data-answering]") !== null);
+    const { words, way, to } = connectionLine(this.state, this.element.closest("[data-answering]") !== null);
     if (this.wordsTarget.textContent !== words) this.wordsTarget.textContent = words;
     this.networkTarget.hidden = way !== null;
     this.doorTarget.hidden = this.wayTarget.hidden = way === null;
     this.wayTarget.textContent = way;
-    this.wayTarget.href = this.state === "logged_out" ? this.#login : "/";
+    this.wayTarget.href = { login: this.#login, suspended: this.suspendedValue }[to] ?? "/";
     this.element.hidden = false;
   }
 

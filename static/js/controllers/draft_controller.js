@@ -1,7 +1,7 @@
 import { Controller } from "vendor/stimulus";
 import { sendable } from "models/text";
 
-const OVER = new Set(["logged_out", "other_person"]); // this person's session has ended, and a logout took their drafts along
+const OVER = new Set(["logged_out", "suspended", "new_password", "other_person"]); // the session is, and a logout took the drafts along
 
 /** Keeps what is typed, under its person and conversation, until the server has it. */
 export default class extends Controller {
@@ -20,6 +20,7 @@ export default class extends Controller {
   connection({ detail: { state } }) {
     this.over = OVER.has(state);
     this.rescue();
+    if (state === "other_person") this.#hide();
   }
 
   /** The logout was in another tab, and what is written here is to be here after the next login. */
@@ -46,5 +47,11 @@ export default class extends Controller {
   /** The shown conversation was deleted. */
   reset() {
     this.conversation = null;
+  }
+
+  /** Whoever has the page now neither reads what was written nor adds to it. */
+  #hide() {
+    this.inputTarget.value = "";
+    this.inputTarget.readOnly = true;
   }
 }

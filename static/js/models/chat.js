@@ -4,6 +4,7 @@ import { newId } from "models/ids";
 import { Outbox } from "models/outbox";
 import { Session } from "models/session";
 import { Connection, socketUrl } from "models/socket";
+import { hearTabs } from "models/tabs";
 
 /**
  * Everything behind one chat page, wired together. `page` is the server's JSON; `tell(name, detail)` hears what happens.
@@ -17,6 +18,8 @@ export class Chat {
     this.outbox = new Outbox({ drafts: this.drafts, tell });
     this.api = new Api({ base: page.api, token: csrfToken() });
     this.connection = this.#newConnection();
+    // Somebody has logged in in another tab: it may be the person of this page.
+    hearTabs("here", () => this.connection.barred && this.connection.wake());
     this.show(page.conversation, page.messages);
   }
 
@@ -41,6 +44,12 @@ export class Chat {
     return this.session.goOn({ key: newId(), message });
   }
 
+  /** Whoever has the page now is not to read what is on it. */
+  #hide() {
+    this.show(null, []);
+    this.tell("reset", {});
+  }
+
   #newConnection() {
     const told = (state) => this.tell("connection", { state });
     return new Connection({
@@ -49,7 +58,7 @@ export class Chat {
       WebSocket,
       onOpen: () => (this.session.resume(), told("up")),
       onDown: (why) => told(navigator.onLine ? why : "offline"),
-      onBarred: (why) => (this.session.unfollow(why), told(why)),
+      onBarred: (why) => (why === "other_person" ? this.#hide() : this.session.unfollow(why), told(why)),
       // The page's token is of the session that ended.
       onReturn: () => location.reload(),
       onFrame: (frame) => this.session.receive(frame),

@@ -4,25 +4,45 @@ const LONG_WAIT = 30; // seconds from which a wait is worth an explanation
 
 const BARRED = {
   logged_out: "Log in again to send this",
+  suspended: "Your account is switched off",
+  new_password: "Log in again to send this",
   not_found: "You cannot send here any more",
   other_person: "Log in again to send this",
   too_many: "Close other pages to send this",
 };
-const BARRED_SENDING = { logged_out: "Sent once you have logged in again", other_person: "Sent once you have logged in again" };
+const LATER = "Sent once you have logged in again";
+const BARRED_SENDING = {
+  logged_out: LATER,
+  suspended: "Sent once your account is switched on again",
+  new_password: LATER,
+  other_person: LATER,
+};
 
-const OUTLIVED = new Set(["down", "offline"]); // a server that restarts may be the one that writes
+const UNKNOWN = new Set(["down", "offline"]); // a server that restarts keeps what was written
 const CONNECTION = {
   down: { words: "Connection lost. Reconnecting…" },
   restarting: { words: "The server is restarting. Reconnecting… What was written is kept." },
   offline: { words: "You are offline. This page goes on by itself when the network is back." },
-  logged_out: { words: "You have been logged out. What you wrote here is kept for you.", way: "Log in" },
-  not_found: { words: "You are no longer a member of this workspace.", way: "Your workspaces" },
-  other_person: { words: "Somebody else has logged in here. What you wrote is kept for you.", way: "Open their chats" },
-  too_many: { words: "You have too many pages open here. Close some of them, then load this one anew.", way: "Your workspaces" },
+  logged_out: { words: "You have been logged out. What you wrote here is kept for you.", way: "Log in", to: "login" },
+  suspended: {
+    words: "Your account has been switched off. Whoever runs this server can switch it on again. What you wrote here is kept for you.",
+    way: "What this means",
+    to: "suspended",
+  },
+  new_password: {
+    words: "Your password was changed. Log in with the new one; what you wrote here is kept for you. If it was not you, reset it on the next page.",
+    way: "Log in",
+    to: "login",
+  },
+  not_found: { words: "You are no longer a member of this workspace.", way: "Your workspaces", to: "home" },
+  other_person: { words: "Somebody else has logged in here. What you wrote is kept for you.", way: "Open their chats", to: "home" },
+  too_many: { words: "You have too many pages open here. Close some of them, then load this one anew.", way: "Your workspaces", to: "home" },
 };
 
 const REST = {
   logged_out: "Log in to see the rest.",
+  suspended: "Your account has been switched off.",
+  new_password: "Log in with your new password to see the rest.",
   not_found: "You are no longer a member of this workspace.",
   other_person: "Log in again to see the rest.",
   too_many: "Close other pages and load this one anew to see the rest.",
@@ -125,10 +145,13 @@ export function tooLong(length, limit) {
   return over > 0 ? `${count.format(over)} ${characters} over the limit of ${count.format(limit)}` : "";
 }
 
-/** What has become of the connection: {words, way}, where `way` is the name of the link that leads on, if one does. */
+/**
+ * What has become of the connection: {words, way, to}, where `way` is the name of the link that leads on, if one does, `to` what
+ * it leads to. Of an answer nothing is known meanwhile: the server that writes it may be what is gone.
+ */
 export function connectionLine(state, answering) {
-  const { words, way = null } = CONNECTION[state];
-  return { words: answering && OUTLIVED.has(state) ? `${words} Your answer goes on being written.` : words, way };
+  const { words, way = null, to = null } = CONNECTION[state];
+  return { words: answering && UNKNOWN.has(state) ? `${words} Then you see how far your answer has come.` : words, way, to };
 }
 
 /** Whether a refused message is kept, and where. */

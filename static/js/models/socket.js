@@ -8,9 +8,12 @@ const HEARTBEAT = 20_000; // ms without a frame after which we ask whether anyon
 const PATIENCE = 8_000; // ms to wait for the answer
 const DOUBT = 2_500; // ms to wait for it when the browser says that the network is gone
 const RESTARTING = 1012;
-const BARS = new Map([[4401, "logged_out"], [4404, "not_found"], [4429, "too_many"]]);
+const BARS = new Map([[4401, "logged_out"], [4403, "suspended"], [4404, "not_found"], [4409, "new_password"], [4429, "too_many"]]);
+const RENEWABLE = new Set(["logged_out", "new_password"]); // by a login in another tab, perhaps a moment ago
 const BARRED = {
   logged_out: "You have been logged out. Log in again to go on.",
+  suspended: "Your account has been switched off.",
+  new_password: "Your password was changed. Log in with the new one to go on.",
   not_found: "You are no longer a member of this workspace.",
   other_person: "Somebody else has logged in to this browser.",
   too_many: "You have too many pages open here. Close some of them, then come back to this one.",
@@ -25,7 +28,8 @@ export function socketUrl({ protocol, host }, path) {
  * One WebSocket that comes back: exponential back-off with full jitter, at once when the browser says that the network is
  * back. It speaks for `person` alone: whoever the server takes us for is told with the welcome, and before it nothing is
  * sent. `onDown(why)` hears "down" or "restarting", `onBarred(why)` that there is no use in trying until somebody acts
- * ("logged_out", "not_found", "other_person", "too_many"), `onReturn()` that it is of use again.
+ * ("logged_out", "suspended", "new_password", "not_found", "other_person",
+ * "too_many"), `onReturn()` that it is of use again.
  */
 export class Connection {
   #socket = null;
@@ -131,10 +135,11 @@ export class Connection {
   /** A session that has just ended may have been renewed in another tab: before it is told we look once. */
   #bar(why, wasUp) {
     this.#letGo()?.close();
-    this.barred = why;
+    const known = why === "logged_out" && this.barred === "new_password"; // its session is gone by now
+    if (!known) this.barred = why;
     if (why === "not_found") this.requests.rejectAll({ code: why, message: BARRED[why] });
-    if (why === "logged_out" && wasUp) this.connect();
-    else this.onBarred(why);
+    if (RENEWABLE.has(why) && wasUp) this.connect();
+    else this.onBarred(this.barred);
   }
 
   #letGo() {

@@ -15,6 +15,7 @@ import MenuController from "controllers/menu_controller";
 import MessageController from "controllers/message_controller";
 import ModelController from "controllers/model_controller";
 import OptionsController from "controllers/options_controller";
+import PersonController from "controllers/person_controller";
 import QueueController from "controllers/queue_controller";
 import RatingController from "controllers/rating_controller";
 import RefusalController from "controllers/refusal_controller";
@@ -30,9 +31,11 @@ import TitleController from "controllers/title_controller";
 import ToastController from "controllers/toast_controller";
 import UsageController from "controllers/usage_controller";
 import { watchMishaps } from "models/mishaps";
+import { followPreferences } from "models/preferences";
 import { tellZone } from "models/zone";
 
 tellZone();
+followPreferences();
 const application = new Application();
 watchMishaps(application);
 
@@ -52,6 +55,7 @@ application.register("menu", MenuController);
 application.register("message", MessageController);
 application.register("model", ModelController);
 application.register("options", OptionsController);
+application.register("person", PersonController);
 application.register("queue", QueueController);
 application.register("rating", RatingController);
 application.register("refusal", RefusalController);

@@ -5,7 +5,9 @@ import NumbersController from "controllers/numbers_controller";
 import RevealController from "controllers/reveal_controller";
 import ToastController from "controllers/toast_controller";
 import { watchMishaps } from "models/mishaps";
+import { followPreferences } from "models/preferences";
 
+followPreferences();
 const application = new Application();
 watchMishaps(application);
 
