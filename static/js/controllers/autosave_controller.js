@@ -1,5 +1,5 @@
 import { Controller } from "vendor/stimulus";
-import { Api, csrfToken } from "models/api";
+import { savePreference } from "models/preferences";
 
 const PAUSE = 600; // ms without a key before a text is saved
 
@@ -8,7 +8,6 @@ export default class extends Controller {
   static targets = ["setting"];
 
   connect() {
-    this.api = new Api({ base: "/api/v1/", token: csrfToken() });
     this.timers = new Map();
     this.saved = new Map();
     for (const setting of this.settingTargets) {
@@ -45,6 +44,16 @@ export default class extends Controller {
     document.documentElement.dataset.theme = target.value;
   }
 
+  /** It was changed in another tab. What is being written here stays. */
+  follow({ detail: { name, value } }) {
+    if (name === "theme") document.documentElement.dataset.theme = value;
+    const setting = this.settingTargets.find(({ dataset }) => dataset.name === name);
+    if (!setting || this.#unsaved(setting)) return;
+    fieldOf(setting).value = value;
+    this.saved.set(setting, fieldOf(setting).value);
+    count(setting);
+  }
+
   warn = (event) => {
     if (this.settingTargets.some((setting) => this.#unsaved(setting))) event.preventDefault();
   };
@@ -60,7 +69,7 @@ export default class extends Controller {
     const { name } = setting.dataset;
     say(setting, "saving", "Saving…");
     try {
-      await this.api.patch("me/preferences/", { [name]: value });
+      await savePreference(name, value);
       this.saved.set(setting, value);
       say(setting, "saved", "Saved");
     } catch (error) {

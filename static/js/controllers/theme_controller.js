@@ -1,6 +1,6 @@
 import { Controller } from "vendor/stimulus";
-import { Api, csrfToken } from "models/api";
 import { toast } from "models/dom";
+import { savePreference } from "models/preferences";
 
 /** Light, dark or as the system: shown at once, and kept with the person's preferences. */
 export default class extends Controller {
@@ -14,12 +14,21 @@ export default class extends Controller {
     const before = document.documentElement.dataset.theme;
     document.documentElement.dataset.theme = theme;
     try {
-      await new Api({ base: "/api/v1/", token: csrfToken() }).patch("me/preferences/", { theme });
+      await savePreference("theme", theme);
     } catch (error) {
-      document.documentElement.dataset.theme = before;
-      this.#check(before);
+      this.#show(before);
       toast(`The theme was not saved. ${error.message}`);
     }
+  }
+
+  /** It was changed in another tab. */
+  follow({ detail: { name, value } }) {
+    if (name === "theme") this.#show(value);
+  }
+
+  #show(theme) {
+    document.documentElement.dataset.theme = theme;
+    this.#check(theme);
   }
 
   #check(theme) {
