@@ -1,6 +1,7 @@
 import { Controller } from "vendor/stimulus";
 import { toast } from "models/dom";
 import { composes } from "models/keys";
+import { sendable } from "models/text";
 
 /** The menu of one conversation, shared by all rows of the list: rename and delete. */
 export default class extends Controller {
@@ -40,7 +41,7 @@ export default class extends Controller {
 
   async #renamed(item, input) {
     const before = titleOf(item);
-    const title = input.value.trim() || before;
+    const title = sendable(input.value).trim() || before;
     input.remove();
     item.querySelector("a").hidden = false;
     item.querySelector("a").focus();

@@ -1,6 +1,7 @@
 import { Controller } from "vendor/stimulus";
 import { toast } from "models/dom";
 import { Ratings, same, wordless } from "models/rating";
+import { sendable } from "models/text";
 
 const PAUSE = 600; // ms without a key before a comment is saved
 const GOOD = 1;
@@ -84,7 +85,7 @@ export default class extends Controller {
   #said() {
     const shown = this.reasonsTargets.find((group) => !group.hidden);
     const reasons = [...shown.querySelectorAll(":checked")].map(({ value }) => value);
-    return { value: this.rating.value, reasons, comment: this.commentTarget.value.trim() };
+    return { value: this.rating.value, reasons, comment: sendable(this.commentTarget.value).trim() };
   }
 }
 

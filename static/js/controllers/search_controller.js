@@ -1,6 +1,7 @@
 import { Controller } from "vendor/stimulus";
 import { clone } from "models/dom";
 import { Pages } from "models/pages";
+import { sendable } from "models/text";
 
 const PAUSE = 180; // ms without a key before the server is asked
 const STEPS = { ArrowDown: 1, ArrowUp: -1 };
@@ -21,7 +22,7 @@ export default class extends Controller {
 
   type() {
     clearTimeout(this.timer);
-    const words = this.inputTarget.value.trim();
+    const words = this.#words;
     this.pages = null;
     if (!words) return this.#show(false);
     this.timer = setTimeout(() => this.#find(words), PAUSE);
@@ -49,6 +50,10 @@ export default class extends Controller {
     if (this.pages && (await this.#read(this.pages, "append"))) watchAgain(this.observer, this.moreTarget);
   }
 
+  get #words() {
+    return sendable(this.inputTarget.value).trim();
+  }
+
   #backToWords(event) {
     event.stopPropagation();
     this.inputTarget.focus();
@@ -66,7 +71,7 @@ export default class extends Controller {
     this.#show(true);
     this.foundTarget[how](...results.map(build));
     const nothing = pages.done && !this.foundTarget.childElementCount;
-    this.wordsTarget.textContent = error?.message ?? (nothing ? `Nothing found for “${this.inputTarget.value.trim()}”.` : "");
+    this.wordsTarget.textContent = error?.message ?? (nothing ? `Nothing found for “${this.#words}”.` : "");
     this.moreTarget.hidden = pages.done;
     return results.length > 0;
   }

@@ -1,3 +1,5 @@
+import { sendable } from "models/text";
+
 /** A REST request that was refused, or never arrived (`code` "offline"). `fields` holds messages by field. */
 export class ApiError extends Error {
   constructor({ code, message, retry_after = null, fields = {} }) {
@@ -8,7 +10,10 @@ export class ApiError extends Error {
 
 const OFFLINE = { code: "offline", message: "The server cannot be reached. Check your connection." };
 
-/** JSON over fetch below one base path, with the session's CSRF token. Throws ApiError. */
+/**
+ * JSON over fetch below one base path, with the session's CSRF token. Whatever a person typed goes out as it can be stored
+ * (models/text). Throws ApiError.
+ */
 export class Api {
   constructor({ base, token, fetch = globalThis.fetch.bind(globalThis) }) {
     Object.assign(this, { base, token, fetch });
@@ -37,7 +42,7 @@ export class Api {
   async #call(method, path, body) {
     const headers = { Accept: "application/json", "X-CSRFToken": this.token };
     if (body) headers["Content-Type"] = "application/json";
-    const request = { method, headers, body: body && JSON.stringify(body), credentials: "same-origin" };
+    const request = { method, headers, body: body && JSON.stringify(body, storable), credentials: "same-origin" };
     const response = await this.fetch(this.base + path, request).catch(() => {
       throw new ApiError(OFFLINE);
     });
@@ -46,6 +51,10 @@ export class Api {
     if (!response.ok) throw new ApiError(reply.error ?? { code: "server_error", message: "The server could not answer." });
     return reply;
   }
+}
+
+function storable(name, value) {
+  return typeof value === "string" ? sendable(value) : value;
 }
 
 /** The page's token; the cookie itself is out of reach of scripts. */
