@@ -13,6 +13,7 @@ export default class extends Controller {
     this.observer = new MutationObserver(() => this.#soon());
     const attributeFilter = ["hidden", "disabled", "open", "data-answering", "data-state"];
     this.observer.observe(this.element, { subtree: true, childList: true, attributes: true, attributeFilter });
+    if (document.activeElement !== document.body) this.remember({ target: document.activeElement }); // before we were here
   }
 
   disconnect() {
@@ -39,7 +40,8 @@ export default class extends Controller {
 
   #restore() {
     this.waiting = false;
-    if (!this.last || document.activeElement !== document.body || canFocus(this.last.element)) return;
+    const lost = [document.body, this.last?.element].includes(document.activeElement); // perhaps not let go of as yet
+    if (!this.last || !lost || canFocus(this.last.element)) return;
     const home = TOUCHED.matches ? this.calmTarget : this.homeTarget;
     (this.#twin() ?? home).focus({ preventScroll: true });
   }

@@ -40,7 +40,7 @@ export default class extends Controller {
     const at = stops.indexOf(event.target);
     if (this.resultsTarget.hidden || at < 0) return;
     if (event.key === "Escape") return this.#backToWords(event);
-    const next = stops[at + STEPS[event.key]];
+    const next = at === 0 ? stops[STEPS[event.key]] : ends(stops.slice(1))[event.key] ?? stops[at + STEPS[event.key]];
     if (!next) return;
     event.preventDefault();
     next.focus();
@@ -80,6 +80,11 @@ export default class extends Controller {
     this.listTarget.hidden = searching;
     this.resultsTarget.hidden = !searching;
   }
+}
+
+/** Among the results Home and End lead to either end; in the words they are the browser's. */
+function ends(results) {
+  return { Home: results[0], End: results.at(-1) };
 }
 
 /** Tells once more whether the end is in view: what has come may not fill the window. */

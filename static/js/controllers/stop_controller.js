@@ -15,7 +15,7 @@ export default class extends Controller {
   }
 
   escape(event) {
-    const overlay = document.querySelector("dialog[open], :popover-open");
+    const overlay = document.querySelector("dialog[open], [popover=auto]:popover-open, [popover='']:popover-open");
     if (!this.element.hidden && !overlay && !event.defaultPrevented && !composes(event)) this.now();
   }
 }
