@@ -45,18 +45,25 @@ def engine(product: Product, name: str) -> int:
     raise AssertionError(f"no process of {name}")
 
 
+def writer(product: Product) -> str:
+    """The worker that writes the answer, or wrote it: noted a moment after its start, and again at its end."""
+    name: str = product.query("select worker from chat_generation where kind = 'answer'")[0][0]
+    return name
+
+
 async def test_of_two_engines_one_is_killed_and_the_other_goes_on_with_its_answer_at_once(product):
     await asyncio.to_thread(wait_until, lambda: workers_of(product) == ["embedded", "embedded-2"], 60, "both engines")
     tab = await Tab(product.url).sign_up()
     await tab.ask(LONG)
     await tab.read(until=tab.has(3))
     assert tab.state == "streaming"
-    began = product.query("select worker from chat_generation where kind = 'answer'")[0][0]
+    await asyncio.to_thread(wait_until, lambda: writer(product), 10, "a note of who writes")
+    began = writer(product)
     os.kill(engine(product, began), signal.SIGKILL)
     text = await asyncio.wait_for(tab.read(), 20)
     (stored,) = product.query("select text, state from chat_message where role = 'assistant'")
     assert (tab.state, tab.reconnects, stored) == ("done", 0, (text, "done"))
-    ended = product.query("select worker from chat_generation where kind = 'answer'")[0][0]
+    ended = writer(product)
     assert {began, ended} == {"embedded", "embedded-2"}
     await asyncio.to_thread(wait_until, lambda: len(workers_of(product)) == 2, 60, "the killed one again")
     assert "The engine of " + began + " ended with -9" in product.log.read_text()
