@@ -30,7 +30,7 @@ def install_llama_cpp() -> Path:
     source = _sources() / "vendor" / "llama.cpp"
     switches = [f"-D{name}=OFF" for name in OFF]
     run("cmake", "-S", source, "-B", target, "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", *switches)
-    run("cmake", "--build", target, "--target", "llama-server", f"-j{os.cpu_count()}")
+    run("cmake", "--build", target, "--target", "llama-server", "llama-tokenize", f"-j{os.cpu_count()}")
     return LLAMA_SERVER
 
 

@@ -14,6 +14,7 @@ from benchmarks.peers.process import ROOT
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "chatapp-peers"
 LLAMA_SERVER = CACHE / "llama.cpp" / "bin" / "llama-server"
+LLAMA_TOKENIZE = LLAMA_SERVER.with_name("llama-tokenize")
 VLLM_PYTHON = ROOT / "var" / "vllm-venv" / "bin" / "python"
 LITELLM = ROOT / "var" / "litellm-venv" / "bin" / "litellm"  # of benchmarks.gateway
 

@@ -22,7 +22,8 @@ from .answer import Answer
 from .chat import ChatRenderer
 from .config import EngineConfig
 from .detokenizer import Detokenizer, choose_decoder
-from .loader import Progress, default_sampling, end_tokens, resolve_model, revision
+from .hub import Progress, resolve_model
+from .loader import default_sampling, end_tokens, revision
 from .model_runner import ModelRunner
 from .outputs import StepOutput
 from .sampling_params import SamplingParams
