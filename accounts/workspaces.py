@@ -21,7 +21,7 @@ from .services import begin_erasing, make_tenant
 
 SETTINGS = (
     *("name", "accent", "welcome", "starters", "instructions", "allowed_models", "retention_days"),
-    *("collects_feedback", "who_invites", "requires_mfa"),
+    *("collects_feedback", "who_invites"),
 )
 LONGEST_NAME = 80  # characters
 WRITTEN = frozenset({"name", "welcome", "starters", "instructions"})  # by people: the log says that, not what

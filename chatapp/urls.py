@@ -16,6 +16,8 @@ urlpatterns = [
     path("join/<str:token>/", joining_views.Join.as_view(), name="join"),
     path("settings/", include("chatapp.web.settings_urls")),
     path("w/<slug:workspace>/chat/", include("chatapp.web.chat_urls")),
+    path("join/domain/<uuid:domain_id>/", joining_views.join_domain, name="join_domain"),
+    path("w/<slug:workspace>/settings/", include("chatapp.web.workspace_urls")),
     path("w/<slug:workspace>/reports/", include("feedback.urls")),
     path("api/v1/", include("chatapp.web.api_urls")),
     path("v1", unknown),

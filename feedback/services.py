@@ -11,7 +11,7 @@ from django.db import transaction
 from accounts.models import Membership
 from chatapp.chat.models import Generation, Message
 from chatapp.chat.permissions import get_answer
-from chatapp.common.errors import AlreadyAnswering, BadRequest
+from chatapp.common.errors import AlreadyAnswering, BadRequest, Forbidden
 
 from .models import Rating, RatingEvent
 from .reasons import check_reasons
@@ -24,8 +24,10 @@ def rate_answer(
 
     Raises ``NotFound`` for an answer that is not theirs, ``BadRequest`` for a question, for an answer
     that failed without a word and for reasons that do not go with ``value``, ``AlreadyAnswering``
-    while the answer is being written.
+    while the answer is being written, ``Forbidden`` where the workspace collects no ratings.
     """
+    if not membership.tenant.collects_feedback:
+        raise Forbidden("This workspace does not collect ratings.")
     answer = get_answer(membership, message_id)
     _refuse_unwritten(answer)
     given = {"value": value, "reasons": check_reasons(value, reasons), "comment": comment.strip()}

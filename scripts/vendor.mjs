@@ -39,10 +39,10 @@ const FONTS = {
   "@fontsource-variable/geist-mono": ["geist-mono-latin-wght-normal", "geist-mono-latin-ext-wght-normal"],
 };
 
-const ICONS = `arrow-down arrow-left arrow-up chart-column check chevron-left chevron-right chevrons-up-down circle-alert
-  clock copy ellipsis gauge info key-round list-ordered log-out mail monitor moon panel-left pencil play plug refresh-cw
-  search settings shield-check sliders-horizontal square square-pen sun thumbs-down thumbs-up trash-2 triangle-alert
-  undo-2 wifi-off x`.split(/\s+/);
+const ICONS = `arrow-down arrow-left arrow-up building-2 chart-column check chevron-left chevron-right chevrons-up-down
+  circle-alert clock copy ellipsis gauge info key-round link list-ordered log-out mail monitor moon panel-left pencil
+  play plug refresh-cw scroll-text search settings shield-check sliders-horizontal square square-pen sun thumbs-down
+  thumbs-up trash-2 triangle-alert undo-2 user-plus users wifi-off x`.split(/\s+/);
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const vendor = path.join(root, "static/js/vendor");

@@ -178,7 +178,6 @@ class Migration(migrations.Migration):
                 ('retention_days', models.PositiveIntegerField(blank=True, help_text='After which chats are deleted, counted from their last message. Empty: kept.', null=True, validators=[django.core.validators.MinValueValidator(1)])),
                 ('collects_feedback', models.BooleanField(default=True, help_text='Whether answers can be rated, and ratings are counted.')),
                 ('who_invites', models.CharField(choices=[('admins', 'Owners and admins'), ('members', 'Every member')], default='admins', max_length=10)),
-                ('requires_mfa', models.BooleanField(default=False, verbose_name='second factor required')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('deleted_at', models.DateTimeField(blank=True, editable=False, help_text='Closed since then; gone for good after its days of grace.', null=True)),
                 ('plan', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tenants', to='accounts.plan')),
@@ -274,28 +273,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('-created_at',),
-                'abstract': False,
-                'base_manager_name': 'everyone',
-                'default_manager_name': 'objects',
-            },
-            managers=[
-                ('everyone', django.db.models.manager.Manager()),
-                ('objects', django.db.models.manager.Manager()),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Group',
-            fields=[
-                ('id', models.UUIDField(default=chatapp.common.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=60)),
-                ('tokens_per_day', models.PositiveIntegerField(blank=True, help_text='Of each member, prompt and answer. Empty: as the workspace.', null=True)),
-                ('allowed_models', models.JSONField(blank=True, default=list, help_text='Empty: all that the workspace allows.', validators=[accounts.models.people.check_names])),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('members', models.ManyToManyField(blank=True, related_name='groups', to='accounts.membership')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.tenant', verbose_name='workspace')),
-            ],
-            options={
-                'ordering': ('name',),
                 'abstract': False,
                 'base_manager_name': 'everyone',
                 'default_manager_name': 'objects',
@@ -437,10 +414,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='invitation',
             constraint=models.UniqueConstraint(condition=models.Q(('accepted_at', None), ('declined_at', None), ('revoked_at', None)), fields=('tenant', 'email'), name='one_open_invitation'),
-        ),
-        migrations.AddConstraint(
-            model_name='group',
-            constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='one_group_of_a_name'),
         ),
         migrations.AddConstraint(
             model_name='usageday',

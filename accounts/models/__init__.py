@@ -2,7 +2,6 @@
 
 from .audit import AuditEvent
 from .erasures import Erasure
-from .groups import Group
 from .invitations import Domain, Invitation, InviteLink
 from .keys import ApiKey
 from .people import Membership, Preferences, Role, Tenant, User
@@ -13,7 +12,6 @@ __all__ = [
     "AuditEvent",
     "Domain",
     "Erasure",
-    "Group",
     "Invitation",
     "InviteLink",
     "LedgerEntry",

@@ -49,8 +49,8 @@ def start_answer(
     transaction then rolls back and nothing is written.
     """
     workers = live_workers()
-    model = choose_model(model, user.preferences.default_model, workers)
-    chat = prompts.assemble_answer(turns, instructions(user))
+    model = choose_model(model, user.preferences.default_model, workers, tenant.allowed_models)
+    chat = prompts.assemble_answer(turns, instructions(user, tenant))
     generation = Generation(
         tenant=tenant,
         user=user,

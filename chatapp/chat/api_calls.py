@@ -56,7 +56,7 @@ def start_call(
     the jobs; then nothing is reserved.
     """
     workers = live_workers()
-    model = choose_model(model, "", workers)
+    model = choose_model(model, "", workers, key.tenant.allowed_models)
     with transaction.atomic():
         check_rate(key.tenant)
         rows, jobs = _make(key, messages, suit(sampling, model), model, answers, cache_key)

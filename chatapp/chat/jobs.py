@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 from django.db.models import F
 
-from accounts.models import User
+from accounts.models import Tenant, User
 from chatapp.queue.jobs import make_job
 from chatapp.queue.offers import suit
 from chatapp.queue.transport import get_transport
@@ -24,7 +24,9 @@ def rebuild_job(generation: Generation) -> Job:
     message = generation.written
     if generation.kind == Generation.Kind.TITLE:
         return title_job(generation)
-    return answer_job(generation, prompts.assemble_answer(message.turns(), instructions(message.conversation.user)))
+    return answer_job(
+        generation, prompts.assemble_answer(message.turns(), instructions(message.conversation.user, generation.tenant))
+    )
 
 
 def answer_job(generation: Generation, chat: tuple[ChatMessage, ...]) -> Job:
@@ -64,8 +66,8 @@ def _room(title: Generation) -> int:
     return THINKING_TOKENS if earlier.exclude(pk=title.pk).exists() else TITLE_TOKENS
 
 
-def instructions(user: User) -> prompts.Instructions:
-    return prompts.Instructions(user.preferences.about, user.preferences.style)
+def instructions(user: User, tenant: Tenant) -> prompts.Instructions:
+    return prompts.Instructions(user.preferences.about, user.preferences.style, tenant.instructions)
 
 
 def submit_on_commit(generation: Generation, job: Job) -> None:

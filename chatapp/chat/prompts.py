@@ -12,9 +12,10 @@ from itertools import groupby
 
 from inference.messages import ChatMessage
 
-VERSION = "2026-11-2"
+VERSION = "2026-11-3"
 
 ASSISTANT = "You are a helpful assistant in chatapp."
+WORKSPACE = "What holds in this workspace: {}"
 ABOUT = "About the person you are talking to: {}"
 STYLE = "How they would like you to answer: {}"
 TITLE = "Write a short title for this conversation. Answer with the title only."
@@ -31,10 +32,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """What a person wants every answer to know. Empty when they said nothing."""
+    """What every answer is to know: of the workspace, and of the person. Empty where nothing was said."""
 
     about: str = ""
     style: str = ""
+    workspace: str = ""
 
 
 def assemble_answer(turns: Sequence[Turn], instructions: Instructions) -> tuple[ChatMessage, ...]:
@@ -67,6 +69,8 @@ def _join(run: Iterable[Turn]) -> str:
 
 def _system(instructions: Instructions) -> str:
     parts = [ASSISTANT]
+    if workspace := instructions.workspace.strip():
+        parts.append(WORKSPACE.format(workspace))
     if about := instructions.about.strip():
         parts.append(ABOUT.format(about))
     if style := instructions.style.strip():

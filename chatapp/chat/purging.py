@@ -6,7 +6,10 @@ from datetime import timedelta
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
+
+from accounts.models import Tenant
 
 from .erasing import erase_conversations
 from .models import Conversation, ConversationQuerySet
@@ -28,6 +31,23 @@ def purge_conversations(*, days: int) -> int:
     if purged:
         logger.info("purge", conversations=purged)
     return purged
+
+
+def retire_conversations(*, days: int) -> int:
+    """Delete the chats whose last message is older than their workspace keeps any. Returns how many.
+
+    What a workspace has asked to be gone does not come back: it is as if it had been deleted ``days`` ago, so that the
+    next purge takes it. Call it in the scope of all tenants.
+    """
+    now, retired = timezone.now(), 0
+    for tenant in Tenant.objects.exclude(retention_days=None):
+        old = Conversation.objects.filter(
+            tenant=tenant, updated_at__lt=now - timedelta(days=tenant.retention_days or 0)
+        )
+        retired += old.filter(Q(deleted_at=None) | Q(deleted_at__gt=now - timedelta(days=days))).update(
+            deleted_at=now - timedelta(days=days)
+        )
+    return retired
 
 
 def _purge_some(due: ConversationQuerySet) -> int:

@@ -18,7 +18,7 @@ from inference.errors import TransportUnavailable, UnknownGeneration
 from .answering import finish_generation
 from .erasing import go_on_erasing
 from .models import Generation, Message
-from .purging import purge_conversations
+from .purging import purge_conversations, retire_conversations
 from .sweeping import release_recorded, stop_unwanted, sweep_generations
 from .titles import start_title
 
@@ -61,6 +61,7 @@ def erase() -> None:
 def purge() -> None:
     """Delete for good what people deleted long ago. Idempotent."""
     with all_tenants(), contextlib.suppress(TransportUnavailable):
+        retire_conversations(days=settings.CHATAPP_PURGE_DAYS)
         purge_conversations(days=settings.CHATAPP_PURGE_DAYS)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from chatapp.common.errors import ModelNotFound, NoWorker
 from inference.errors import TransportUnavailable
@@ -28,23 +28,24 @@ def serving(workers: Sequence[WorkerReport], kind: Kind = ANSWER) -> list[Worker
     return [worker for worker in workers if worker.kind == kind and worker.state != "failed"]
 
 
-def choose_model(requested: str, preferred: str, workers: Sequence[WorkerReport]) -> str:
+def choose_model(requested: str, preferred: str, workers: Sequence[WorkerReport], allowed: Collection[str] = ()) -> str:
     """The model to use of ``workers``: what this request asks for, else what the person prefers, else what the operator
-    does, else any (empty).
+    does, else any (empty). ``allowed``: the only ones that the workspace lets its people use, if it names any.
 
     Raises ``NoWorker`` when no worker lives, ``ModelNotFound`` when none serves what was asked for. A
     preference for a model that is gone gives way. A worker that is still loading counts: its jobs
     wait, and the page says so.
     """
-    served = {worker.model for worker in workers}
+    served = {worker.model for worker in workers if not allowed or worker.model in allowed}
     if not served:
         raise NoWorker(retry_after=RETRY_SECONDS)
     if requested and requested not in served:
         raise ModelNotFound
-    return requested or (preferred if preferred in served else first_offered(served))
+    chosen = requested or (preferred if preferred in served else first_offered(served))
+    return chosen or (min(served) if allowed else "")
 
 
-def models_json(workers: Sequence[WorkerReport]) -> list[dict[str, str]]:
-    """Every served model once, in order of name."""
-    by_name = {worker.model: label(worker) for worker in serving(workers)}
+def models_json(workers: Sequence[WorkerReport], allowed: Collection[str] = ()) -> list[dict[str, str]]:
+    """Every served model once, in order of name; of those ``allowed``, if any are named."""
+    by_name = {worker.model: label(worker) for worker in serving(workers) if not allowed or worker.model in allowed}
     return [{"name": name, "label": text} for name, text in sorted(by_name.items())]

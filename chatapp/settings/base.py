@@ -49,6 +49,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "chatapp.web.middleware.BrowserZoneMiddleware",
+    "chatapp.web.middleware.AuditOriginMiddleware",
     "chatapp.web.middleware.TenantScopeMiddleware",
 ]
 

@@ -22,6 +22,7 @@ from chatapp.chat.api_calls import start_call
 from chatapp.common.errors import ChatappError, ModelNotFound
 from chatapp.common.json import json_response
 from chatapp.common.text import one_line
+from chatapp.queue.available_models import models_json
 from chatapp.queue.transport import get_transport
 from inference.messages import Ended, Event, Job, Text
 
@@ -86,8 +87,8 @@ async def model(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _served(authorization: str) -> list[str]:
-    authenticate(authorization)
-    return sorted({worker.model for worker in get_transport().stats().workers if worker.state != "failed"})
+    allowed = authenticate(authorization).tenant.allowed_models
+    return [model["name"] for model in models_json(get_transport().stats().workers, allowed)]
 
 
 def _model_json(name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import Membership, Tenant
+from accounts.models.people import Act
 from accounts.quotas import read_usage
 from chatapp.chat.models import Conversation
 from chatapp.chat.permissions import get_conversation
@@ -72,11 +73,13 @@ def page_json(membership: Membership, conversation: Conversation | None) -> dict
         "api": f"/api/v1/w/{tenant.slug}/",
         "me": {"id": str(user.pk), "name": user.name, "email": user.email, "initials": user.name[:1].upper()},
         "can_see_reports": membership.can_see_reports,
+        "rates": tenant.collects_feedback,
+        "manages": membership.can(Act.INVITE),
         "reports": reverse("feedback:report", args=[tenant.slug]),
         "conversation": conversation_json(conversation, tenant) if conversation else None,
         "messages": thread_json(conversation) if conversation else [],
         "model": model_json(stats),
-        "models": models_json(stats.workers),
+        "models": models_json(stats.workers, tenant.allowed_models),
         "default_model": user.preferences.default_model,
         "usage": read_usage(tenant).as_json(),
         "limits": {"characters": settings.CHATAPP_MAX_MESSAGE_CHARACTERS},

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
 
-from accounts.joining import accept_invitation, decline_invitation, find_way, join_by_link
-from accounts.models import Invitation, InviteLink, Membership, User
-from chatapp.common.errors import ChatappError
+from accounts.joining import accept_invitation, decline_invitation, find_way, join_by_domain, join_by_link
+from accounts.models import Domain, Invitation, InviteLink, Membership, User
+from chatapp.common.errors import ChatappError, NotFound
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -46,6 +50,20 @@ class Join(View):
         except ChatappError as error:
             return _page(request, way, trouble=error.message, status=error.status)
         return redirect(membership.tenant)
+
+
+@require_POST
+@login_required
+def join_domain(request: HttpRequest, domain_id: UUID) -> HttpResponse:
+    """Join the workspace that an address of one's own opens."""
+    user: User = request.user  # type: ignore[assignment]
+    domain = Domain.everyone.filter(pk=domain_id, tenant__deleted_at=None).select_related("tenant").first()
+    try:
+        if domain is None:
+            raise NotFound
+        return redirect(join_by_domain(user=user, domain=domain).tenant)
+    except NotFound:
+        return render(request, "404.html", status=404)
 
 
 def _page(

@@ -96,7 +96,8 @@ def _accounts(users: set[UUID]) -> dict[UUID, Account]:
     names = ("inside__tenant__slug", "inside__tenant__deleted_at", "inside__tenant__is_active")
     for user, password, active, slug, *closed in rows.values_list("pk", "password", "is_active", *names):
         account = accounts.setdefault(user, Account(password, active, set()))
-        account.workspaces |= {slug} if closed == [None, True] else set()
+        if closed == [None, True]:
+            account.workspaces.add(slug)
     return accounts
 
 

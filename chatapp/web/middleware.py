@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from ipaddress import ip_address
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -13,6 +14,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 
+from accounts.audit import Origin, acting_from
 from accounts.permissions import get_membership
 from accounts.scoping import enter_scope
 from chatapp.common.errors import ChatappError
@@ -83,6 +85,25 @@ class TenantScopeMiddleware:
             )
         request.membership = membership  # type: ignore[attr-defined]
         enter_scope(membership.tenant_id)
+        return None
+
+
+class AuditOriginMiddleware:
+    """What is done in a request comes from its person, address and program: see ``accounts.audit``."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        with acting_from(Origin(request.user.pk, _address(request), request.headers.get("User-Agent", ""))):
+            return self.get_response(request)
+
+
+def _address(request: HttpRequest) -> str | None:
+    """Of whoever asks, as the server has it from proxies that it trusts; None where it is no address."""
+    try:
+        return str(ip_address(request.META.get("REMOTE_ADDR", "")))
+    except ValueError:
         return None
 
 

@@ -92,7 +92,7 @@ def test_what_does_not_change_is_not_told(member):
         ("retention_days", 0),
         ("retention_days", "soon"),
         ("who_invites", "nobody"),
-        ("requires_mfa", "perhaps"),
+        ("collects_feedback", "perhaps"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_its_name(member, field, value):

@@ -32,6 +32,7 @@ PREFERENCES = "api/v1/me/preferences/"
 CONVERSATIONS = "api/v1/w/<slug:workspace>/conversations/"
 CONVERSATION = f"{CONVERSATIONS}<uuid:conversation_id>/"
 RATING = "api/v1/w/<slug:workspace>/messages/<uuid:message_id>/rating/"
+MANAGED = "w/<slug:workspace>/settings/"
 WORKSPACE = "api/v1/w/<slug:workspace>/"
 MEMBER = f"{WORKSPACE}members/<int:member_id>/"
 INVITATION = f"{WORKSPACE}invitations/<uuid:invitation_id>/"
@@ -45,6 +46,11 @@ DOORS = (
     Door("GET", f"{SETTINGS}personalization/", "personal"),
     Door("GET", f"{SETTINGS}usage/", "personal"),
     Door("GET", f"{SETTINGS}usage/", "personal", query="?workspace={workspace}"),
+    Door("GET", f"{SETTINGS}workspaces/", "personal"),
+    Door("GET", f"{MANAGED}", "managers"),
+    Door("GET", f"{MANAGED}members/", "managers"),
+    Door("GET", f"{MANAGED}audit/", "owners"),
+    Door("POST", "join/domain/<uuid:domain_id>/", "missing-in"),
     Door("GET", CHAT, "members"),
     Door("GET", f"{CHAT}<uuid:conversation_id>/", "owner"),
     Door("GET", REPORT, "reports"),

@@ -1,13 +1,19 @@
 import { Controller } from "vendor/stimulus";
+import { Api, csrfToken } from "models/api";
 import { savePreference } from "models/preferences";
 
 const PAUSE = 600; // ms without a key before a text is saved
 
-/** Preferences that are saved as they are changed, each with a word that says whether it has been. */
+/**
+ * Settings that are saved as they are changed, each with a word that says whether it has been: a person's preferences, or
+ * of what stands at the API's `path`. Kinds of settings that are no texts: lines (a list), flag, number.
+ */
 export default class extends Controller {
   static targets = ["setting"];
+  static values = { path: String };
 
   connect() {
+    this.api = new Api({ base: "/api/v1/", token: csrfToken() });
     this.timers = new Map();
     this.saved = new Map();
     for (const setting of this.settingTargets) {
@@ -69,13 +75,24 @@ export default class extends Controller {
     const { name } = setting.dataset;
     say(setting, "saving", "Saving…");
     try {
-      await savePreference(name, value);
+      if (this.pathValue) await this.api.patch(this.pathValue, { [name]: meant(setting, value) });
+      else await savePreference(name, value);
       this.saved.set(setting, value);
       say(setting, "saved", "Saved");
     } catch (error) {
       say(setting, "failed", `Not saved: ${error.fields[name]?.[0] ?? error.message}`);
     }
   }
+}
+
+const KINDS = {
+  lines: (text) => text.split("\n").map((line) => line.trim()).filter(Boolean),
+  flag: (text) => text === "true",
+  number: (text) => (text.trim() === "" ? null : text),
+};
+
+function meant({ dataset }, value) {
+  return KINDS[dataset.kind]?.(value) ?? (dataset.kind ? null : value);
 }
 
 function fieldOf(setting) {
