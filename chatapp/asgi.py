@@ -29,4 +29,5 @@ application = ProtocolTypeRouter(
 )
 
 gc.collect()
+gc.set_threshold(20_000, 20, 20)  # every token makes a few objects, and none of them a circle
 gc.freeze()  # what was loaded stays: to look at it again would hold every stream for a quarter of a second
