@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..messages import Claim, Ended, Event, Job, Position, Renewal, Stats, Text, Waiting, WorkerReport
-from ..wire import decode_job, decode_report, encode_event, encode_job, encode_report
+from ..messages import Claim, Event, Job, Position, Renewal, Stats, Text, Waiting, WorkerReport
+from ..wire import decode_job, decode_report, encode_job, encode_report
 from .marks import Mark, News
 from .redis_line import Line, place
 from .redis_news import Subscription
 from .redis_readers import Readers, read_entries, read_log
 from .redis_scripts import Scripts, Settings
+from .redis_tape import Events, Tape, ends, events_text, new_flush, run_text, tape_text
 
 
 class RedisTransport:
@@ -36,6 +38,7 @@ class RedisTransport:
         self._readers: WeakKeyDictionary[asyncio.AbstractEventLoop, Readers] = WeakKeyDictionary()
         self._claim_numbers: dict[str, str] = {}
         self._memories: dict[str, bytes] = {}
+        self._tapes: defaultdict[str, Tape] = defaultdict(Tape)  # by worker
 
     def close(self) -> None:
         """End the threads and connections of this process."""
@@ -101,15 +104,36 @@ class RedisTransport:
         kept, *found = self._scripts.run("claim", worker, number, slots, kv_tokens, spare)
         # Only now: had the answer been lost, the same number would bring the same claims again.
         self._claim_numbers[worker] = uuid.uuid4().hex
-        return [_read_claim(*claim) for claim in found], float(kept) if kept else None
+        claims = [_read_claim(*claim) for claim in found]
+        self._tapes[worker].hold(claim.job for claim in claims)
+        return claims, float(kept) if kept else None
 
     def publish(self, worker: str, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
-        texts = [b"%b %d\n%b" % (name.encode(), _ends(run), _events_text(run)) for name, run in events.items()]
-        refused = self._scripts.run("publish", worker, *texts)
-        return frozenset(generation.decode() for generation in refused)
+        tape = self._tapes[worker]
+        recorded, looked_at = tape.sort(events)
+        answer = self._publish(worker, tape, recorded, looked_at)
+        if answer is None:
+            tape.doubt()
+            answer = self._publish(worker, tape, {}, events)
+        return _names(answer or ())
+
+    def _publish(self, worker: str, tape: Tape, recorded: Events, looked_at: Events) -> list[bytes] | None:
+        """The ids of what was refused; None where the tape does not go on, and nothing was done."""
+        flush, runs = new_flush(), [run_text(name, run) for name, run in looked_at.items()]
+        try:
+            refused: list[bytes] | None = self._scripts.run(
+                "publish", worker, tape.flush, flush, tape_text(recorded), tape.costs(recorded), *runs
+            )
+        except BaseException:
+            tape.doubt()  # it may have been done
+            raise
+        if refused is not None:
+            tape.taken(flush, {**recorded, **looked_at}, _names(refused))
+        return refused
 
     def restore(self, worker: str, claim: Claim, events: Sequence[Event]) -> bool:
-        log = [_ends(events), _events_text(events)]
+        log = [ends(events), events_text(events)]
+        self._tapes[worker].hold([claim.job])
         return bool(self._scripts.run("restore", worker, claim.attempt, *log, *_job_fields(claim.job)))
 
     def renew(self, worker: str, report: WorkerReport | None = None) -> Renewal:
@@ -117,6 +141,7 @@ class RedisTransport:
         cancelled, lost, memory = self._scripts.run("renew", worker, *told)
         before = self._memories.get(worker, memory)
         self._memories[worker] = memory
+        self._tapes[worker].drop(_names(lost))
         return Renewal(_names(cancelled), _names(lost), forgotten=before != memory)
 
     def news(self, worker: str) -> News:
@@ -124,6 +149,7 @@ class RedisTransport:
 
     def hand_back(self, worker: str, generations: Collection[str]) -> None:
         self._scripts.run("hand_back", worker, *generations)
+        self._tapes[worker].drop(generations)
 
 
 def _job_fields(job: Job) -> list[Any]:
@@ -131,19 +157,6 @@ def _job_fields(job: Job) -> list[Any]:
     lane = f"{job.band}:{job.kind}:{job.model}"
     fields = [job.tenant, lane, repr(job.weight), repr(job.submitted_at), job.conversation, place(job)]
     return [job.id, encode_job(job), *fields]
-
-
-def _events_text(events: Sequence[Event]) -> bytes:
-    """As ``read_events`` of lua/common.lua reads them, in one argument: each one more costs as much as the event."""
-    return b"\n".join(map(_event_line, events))
-
-
-def _event_line(event: Event) -> bytes:
-    return b"%d %d %b" % (event.seq, event.tokens if isinstance(event, Text) else 0, encode_event(event))
-
-
-def _ends(events: Sequence[Event]) -> int:
-    return int(bool(events) and isinstance(events[-1], Ended))
 
 
 def _read_claim(job: bytes, attempt: int, counter: bytes, entries: list[bytes]) -> Claim:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Container, Iterable
 from typing import Any
 
 import redis
@@ -83,6 +83,7 @@ class Readers:
         self._settings = settings
         self._name = uuid.uuid4().hex
         self._readers: dict[str, set[Reader]] = {}
+        self._names: dict[bytes, str] = {}  # of those that are read, as they come
         self._listener: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
         self._client: Redis | None = None
@@ -153,6 +154,7 @@ class Readers:
 
     def _join(self, generation: str, reader: Reader) -> None:
         self._readers.setdefault(generation, set()).add(reader)
+        self._names[generation.encode()] = generation
         if self._listener is None:
             self._listener = asyncio.create_task(self._listen_on(), name="redis-readers")
 
@@ -161,7 +163,7 @@ class Readers:
         readers.discard(reader)
         if readers:
             return
-        del self._readers[generation]
+        del self._readers[generation], self._names[generation.encode()]
         if not self._readers and self._listener is not None:
             self._listener.cancel()
             self._listener = None
@@ -210,17 +212,19 @@ class Readers:
                 for reader in readers:
                     reader.lose()
         elif message["type"] == "message":
-            for generation, events in read_lines(message["data"].split(b"\n")).items():
-                for reader in self._readers.get(generation, ()):
+            for name, lines in read_records(message["data"], self._names).items():
+                events = [decode_event(line) for line in lines]
+                for reader in self._readers[self._names[name]]:
                     reader.tell(events)
 
 
-def read_lines(lines: Iterable[bytes]) -> dict[str, list[Event]]:
-    """Events by generation from lines of an id and an event."""
-    logs: dict[str, list[Event]] = {}
-    for line in lines:
-        generation, _, event = line.partition(b" ")
-        logs.setdefault(generation.decode(), []).append(decode_event(event))
+def read_records(text: bytes, names: Container[bytes]) -> dict[bytes, list[bytes]]:
+    """The events of those that are among ``names``, out of records as ``record`` of lua/common.lua makes them."""
+    logs: dict[bytes, list[bytes]] = {}
+    for line in text.split(b"\n"):
+        name, _, rest = line.partition(b" ")
+        if name in names:
+            logs.setdefault(name, []).append(rest.split(b" ", 2)[2])
     return logs
 
 

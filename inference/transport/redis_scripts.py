@@ -1,6 +1,6 @@
 """The Lua scripts of the Redis transport, each one atomic step on the server.
 
-``lua/common.lua`` holds what they share; it is put in front of each, below the constants.
+``lua/common.lua`` and ``lua/tape.lua`` hold what they share; they are put in front of each, below the constants.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Settings:
     max_attempts: int = 2
     sticky: float = 0.2
     longest_log: int = 20_000
+    longest_tape: int = 2**18  # bytes
     clock: Clock = None
 
     def now(self) -> str:
@@ -60,6 +61,7 @@ class Settings:
             "MAX_ATTEMPTS": self.max_attempts,
             "STICKY": self.sticky,
             "LONGEST_LOG": self.longest_log,
+            "LONGEST_TAPE": self.longest_tape,
             "PROMPT_COST": PROMPT_COST,
             "OUTPUT_COST": OUTPUT_COST,
             "EMBEDDED_COST": EMBEDDED_COST,
@@ -67,7 +69,8 @@ class Settings:
             "VERSION": VERSION,
         }
         lines = "".join(f"local {constant} = {value}\n" for constant, value in constants.items())
-        return lines + _read("common") + (_read("writable") if name in WRITING else "") + _read(name)
+        shared = ("common", "tape", "writable") if name in WRITING else ("common", "tape")
+        return lines + "".join(map(_read, (*shared, name)))
 
 
 class Scripts:

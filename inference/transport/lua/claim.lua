@@ -11,6 +11,7 @@ local kept
 local function expire_leases()
   for _, gone in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. exact(NOW))) do
     call('ZREM', LEASES, gone)
+    file_tape(gone)
     for _, id in ipairs(call('SMEMBERS', key('held', gone))) do
       lose(id, gone)
       hand_over(id)

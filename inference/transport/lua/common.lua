@@ -138,19 +138,24 @@ end
 
 local outbox = {}
 
-local function tell(readers, id, lines)
+-- What one event is to readers, and on a tape: a line of its job, its number, its tokens and itself.
+local function record(id, event)
+  return '\n' .. id .. ' ' .. event[1] .. ' ' .. event[2] .. ' ' .. event[3]
+end
+
+local function tell(readers, id, events)
   for reader in string.gmatch(readers or '', '%S+') do
     local box = outbox[reader] or {}
     outbox[reader] = box
-    for _, line in ipairs(lines) do
-      box[#box + 1] = id .. ' ' .. line
+    for _, event in ipairs(events) do
+      box[#box + 1] = record(id, event)
     end
   end
 end
 
 local function send_outbox()
-  for reader, lines in pairs(outbox) do
-    call('PUBLISH', key('reader', reader), table.concat(lines, '\n'))
+  for reader, records in pairs(outbox) do
+    call('PUBLISH', key('reader', reader), table.concat(records))
   end
 end
 
@@ -162,17 +167,11 @@ local function count_running(id, sign)
   if tonumber(share) < TINY then call('ZREM', RUNNING, job[1]) end
 end
 
+-- What its worker has written is in the log by then.
 local function forget_holder(id, holder)
   if call('SREM', key('held', holder), id) == 1 then count_running(id, -1) end
+  if call('EXISTS', key('held', holder)) == 0 then call('DEL', key('tape', holder), key('audience', holder)) end
   call('SREM', key('cancels', holder), id)
-end
-
--- Its worker has it no more, and is told.
-local function lose(id, holder)
-  forget_holder(id, holder)
-  call('SADD', key('lost', holder), id)
-  call('EXPIRE', key('lost', holder), 3600)
-  wake(holder)
 end
 
 local function close_log(id, holder)
@@ -192,23 +191,25 @@ local function settle()
 end
 
 -- Append those of ``events`` ({seq, tokens, line}, in order) that follow what is there. False, and nothing done, when
--- events between are missing, or the job is not the writer's (nil: anybody's). To be settled.
-local function append(id, events, ends, writer)
+-- events between are missing, or the job is not the writer's (nil: anybody's). To be settled; not so where they are
+-- ``filed``, which have been told and charged before.
+local function append(id, events, ends, writer, filed)
   local name = key('job', id)
   local job = call('HMGET', name, 'seq', 'tokens', 'tenant', 'weight', 'readers', 'holder')
-  if writer and job[6] ~= writer then return false end
-  local seq, tokens, lines = tonumber(job[1]), 0, {}
+  if not job[1] or (writer and job[6] ~= writer) then return false end
+  local seq, tokens, new, lines = tonumber(job[1]), 0, {}, {}
   for _, event in ipairs(events) do
     if event[1] > seq then
       if event[1] ~= seq + 1 then return false end
-      seq, tokens, lines[#lines + 1] = event[1], tokens + event[2], event[3]
+      seq, tokens, new[#new + 1], lines[#lines + 1] = event[1], tokens + event[2], event, event[3]
     end
   end
   if #lines == 0 then return true end
   call('XADD', key('log', id), 'MAXLEN', '~', LONGEST_LOG, seq .. '-0', 'e', table.concat(lines, '\n'))
   call('HSET', name, 'seq', seq, 'tokens', tonumber(job[2]) + tokens)
+  if filed then return true end
   if tokens > 0 then owed[job[3]] = (owed[job[3]] or 0) + tokens * OUTPUT_COST / tonumber(job[4]) end
-  tell(job[5], id, lines)
+  tell(job[5], id, new)
   if ends then close_log(id, job[6]) end
   return true
 end
@@ -240,6 +241,9 @@ end
 local function hold(id, worker)
   call('HSET', key('job', id), 'holder', worker)
   if call('SADD', key('held', worker), id) == 1 then count_running(id, 1) end
+  for reader in string.gmatch(call('HGET', key('job', id), 'readers') or '', '%S+') do
+    call('SADD', key('audience', worker), reader)
+  end
   call('ZADD', LEASES, exact(NOW + LEASE), worker)
 end
 
@@ -258,12 +262,4 @@ local function write_job(first)
   call('HSET', key('job', id), 'job', json, 'tenant', tenant, 'lane', lane, 'weight', weight, 'at', at,
     'conversation', conversation, 'place', place, 'seq', 0, 'tokens', 0, 'attempts', 0, 'holder', '')
   return id
-end
-
-local function entries(id, after)
-  local lines = {}
-  for _, entry in ipairs(call('XRANGE', key('log', id), string.format('%d-0', after + 1), '+')) do
-    lines[#lines + 1] = entry[2][2]
-  end
-  return lines
 end
