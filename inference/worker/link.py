@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import TransportUnavailable
 from ..messages import Claim, Event, Renewal, WorkerReport
@@ -77,14 +77,12 @@ class Link:
             self._busy = busy or bool(self._claims)
             self._report = self._pace.describe(report) if report else self._report
 
-    def publish(self, events: Mapping[str, Iterable[Event]]) -> None:
+    def publish(self, events: Mapping[str, Sequence[Event]]) -> None:
         """Leave events by generation for the next exchange."""
         with self._changed:
             for generation, run in events.items():
-                outbox = self._outbox.setdefault(generation, [])
-                before = len(outbox)
-                outbox.extend(run)
-                self._pace.saw(generation, outbox[before:])
+                self._outbox.setdefault(generation, []).extend(run)
+            self._pace.saw(events)
             self._changed.notify()
 
     def hand_back(self, generations: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..line.forecast import PROMPT_SHARE
@@ -34,12 +34,14 @@ class Throughput:
             self._answers[claim.job.id] = [claim.tokens, claim.job.sampling.max_tokens]
             self._tokens += claim.job.prompt_tokens * PROMPT_SHARE
 
-    def saw(self, generation: str, events: Sequence[Event]) -> None:
-        """Events of an answer; of one that was lost, and of what came by no claim, nothing is kept."""
-        answer = self._answers.get(generation)
-        if answer is None:
-            return
+    def saw(self, events: Mapping[str, Sequence[Event]]) -> None:
+        """Events of answers; of one that was lost, and of what came by no claim, nothing is kept."""
         self._advance()
+        for generation, run in events.items():
+            if answer := self._answers.get(generation):
+                self._count(generation, answer, run)
+
+    def _count(self, generation: str, answer: list[int], events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Text | Vectors):
                 answer[0] += event.tokens

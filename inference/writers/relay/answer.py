@@ -66,6 +66,7 @@ class Answer:
         self._most_tokens = 0
         self._begun, self._first = time.monotonic(), 0.0
         self._is_started = False
+        self._most_size = BYTES_A_TOKEN * max(LEAST_LENGTH, self._job.sampling.max_tokens)
 
     async def write(self, session: aiohttp.ClientSession, sweep: Sweep) -> None:
         tried: set[str] = set()
@@ -187,7 +188,7 @@ class Answer:
                 reached = response
                 await check_status(response, server)
                 self._start(server)
-                await read_response(response, sweep, partial(self._hear, request))
+                await read_response(response, sweep, partial(self._hear, request), partial(self._hear_texts, request))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise UpstreamUnavailable(f"it cannot be reached: {error}") from None
         except TimeoutError:
@@ -214,12 +215,24 @@ class Answer:
                 self._saw_token(request)
             request.server.tells_thoughts |= bool(piece.thought)
             request.finish = self._take(piece) or request.finish or ("stop" if piece.done else "")
-            if self._words.size > BYTES_A_TOKEN * max(LEAST_LENGTH, self._job.sampling.max_tokens):
-                request.finish = "length"  # a server that does not count would write for ever
+            if self._is_too_long(request):
                 return True
             if piece.finish or piece.done:
                 request.wait_for_last_words()
         return False
+
+    def _hear_texts(self, request: Request, texts: list[str]) -> bool:
+        """As ``_hear``, of pieces that are a token's text each and nothing else."""
+        self._saw_token(request)
+        self._totals.output_tokens += len(texts)
+        self._words.take_text("".join(texts), len(texts))
+        return self._is_too_long(request)
+
+    def _is_too_long(self, request: Request) -> bool:
+        if self._words.size <= self._most_size:
+            return False
+        request.finish = "length"  # a server that does not count would write for ever
+        return True
 
     def _body(self, server: Server) -> bytes:
         job, so_far = self._job, self._job.resume_text + self._words.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .server import Server
@@ -39,16 +40,17 @@ class Request:
     timer: asyncio.Timeout
     finish: str = ""
     began: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = field(default_factory=lambda: asyncio.get_running_loop().time)
     until: float = 0.0  # when the timer ends it, on the loop's clock
 
     def wait(self, seconds: float) -> None:
         """For so long from now on, or a little longer."""
-        now = asyncio.get_running_loop().time()
+        now = self.clock()
         if now + seconds > self.until:
             self.set_timer(now + seconds * TIMER_SLACK)
 
     def wait_for_last_words(self) -> None:
-        self.set_timer(asyncio.get_running_loop().time() + LAST_WORDS_SECONDS)
+        self.set_timer(self.clock() + LAST_WORDS_SECONDS)
 
     def set_timer(self, until: float) -> None:
         self.until = until

@@ -23,6 +23,11 @@ class EventParser:
         self._after_cr = False
         self._name, self._data = b"", list[bytes]()
 
+    @property
+    def is_between(self) -> bool:
+        """What comes next is a line's beginning, and an event's."""
+        return not (self._line or self._data or self._name or self._after_cr)
+
     def feed(self, chunk: bytes) -> list[tuple[bytes, bytes]]:
         if self._after_cr and chunk[:1] == b"\n":
             chunk = chunk[1:]  # the line ended with the CR before it

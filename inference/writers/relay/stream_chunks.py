@@ -20,6 +20,7 @@ NOT_TAKEN = (401, 403, 404, 405, 408, 425)  # refusals that are no word on the r
 BUSY = (429, 503)
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # a server may send the same under two of them
 WORDS = ("text", "thinking", "reasoning", "refusal", "content", "summary")  # of a part
+MOST_AT_ONCE = 4096  # bytes of events that are read without a parser
 MOST_TOGETHER = 1000  # characters of texts put together: whoever counts them may have had enough
 
 
@@ -61,6 +62,19 @@ def read_pieces(events: Iterable[tuple[bytes, bytes]]) -> Iterator[Piece]:
             yield read_piece(name, data)
     if texts:
         yield Piece("".join(texts), len(texts))
+
+
+def plain_texts(chunk: bytes) -> list[str]:
+    """The texts of a chunk that is whole events and says nothing else, as nearly all are; none for any other."""
+    if len(chunk) > MOST_AT_ONCE or not chunk.endswith(b"\n\n") or b"\r" in chunk:
+        return []
+    texts = []
+    for event in chunk[:-2].split(b"\n\n"):
+        text = _plain_text(event[6:]) if event.startswith(b"data: ") and b"\n" not in event else ""
+        if not text:
+            return []
+        texts.append(text)
+    return texts
 
 
 def _plain_text(data: bytes) -> str:

@@ -24,8 +24,9 @@ class _Body:
     def look(self) -> bool:
         """Take what has come; whether there was anything."""
         content = self.content
-        has_news = content.total_bytes != self.taken or content.is_eof() or content.exception() is not None
-        if not has_news or self.over.done():
+        if content.total_bytes == self.taken and not content.is_eof() and content.exception() is None:
+            return False
+        if self.over.done():
             return False
         try:
             enough = self._take()

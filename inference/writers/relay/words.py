@@ -59,6 +59,17 @@ class Words:
             more, text = self._splitter.feed(self._in_text.mend(text))
         self._put(thought + more, text, tokens, choices)
 
+    def take_text(self, text: str, tokens: int) -> None:
+        """As ``take``; once the answer has begun there is nothing to look for in most texts."""
+        is_plain = self._splitter.is_answer and self._doubtful is None and self._unmarked is None and text.isascii()
+        if not is_plain or self._in_text.is_open:
+            self.take(text, "", tokens, ())
+            return
+        self._outbox.put(text, tokens)
+        self._text.append(text)
+        self.length += len(text)
+        self.tokens += tokens
+
     def finish(self, *, is_whole: bool) -> None:
         """The request is over; ``is_whole``: the model came to its own end."""
         thought, text = self._splitter.finish()
@@ -97,6 +108,11 @@ class Half:
 
     def __init__(self) -> None:
         self._half = ""
+
+    @property
+    def is_open(self) -> bool:
+        """The other half is still to come."""
+        return bool(self._half)
 
     def mend(self, text: str) -> str:
         """``text`` with the half before it; half a character alone becomes U+FFFD."""

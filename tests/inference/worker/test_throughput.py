@@ -36,7 +36,7 @@ def write(pace, clock, names, seconds, a_second):
     for _ in range(int(seconds * 2)):
         clock.now += 0.5
         for name in names:
-            pace.saw(name, [Text(1, "", tuple(range(a_second // 2)))])
+            pace.saw({name: [Text(1, "", tuple(range(a_second // 2)))]})
         report = pace.describe(REPORT)
     return report
 
@@ -73,31 +73,31 @@ def test_the_rate_follows_a_change_within_seconds(pace, clock):
 def test_prompts_count_for_a_tenth_of_what_is_written(pace, clock):
     pace.began([claim("a", prompt_tokens=100)])
     clock.now = 2.0
-    pace.saw("a", [Text(1, "", tuple(range(10)))])
+    pace.saw({"a": [Text(1, "", tuple(range(10)))]})
     assert pace.describe(REPORT).rate == pytest.approx((10 + 10) / 2)
 
 
 def test_answers_under_way_are_told_with_what_they_have_and_may_have(pace):
     pace.began([claim("a", 50, token_ids=(1, 2, 3)), claim("b", 60)])
-    pace.saw("a", [Text(1, "x", (4, 5)), Text(2, "y", without_ids=2)])
+    pace.saw({"a": [Text(1, "x", (4, 5)), Text(2, "y", without_ids=2)]})
     assert pace.describe(REPORT).answers == ((7, 50), (0, 60))
-    pace.saw("a", [Ended(2, "stop", 5)])
+    pace.saw({"a": [Ended(2, "stop", 5)]})
     assert pace.describe(REPORT).answers == ((0, 60),)
 
 
 def test_lengths_are_of_the_last_answers_that_came_to_their_own_end(pace):
     for n, reason in enumerate(["stop", "cancelled", "failed", "length"]):
         pace.began([claim(str(n))])
-        pace.saw(str(n), [Ended(1, reason, 10 + n)])
+        pace.saw({str(n): [Ended(1, reason, 10 + n)]})
     assert pace.describe(REPORT).lengths == (10, 13)
     for n in range(ANSWERS):
         pace.began([claim(str(n))])
-        pace.saw(str(n), [Ended(1, "stop", 7)])
+        pace.saw({str(n): [Ended(1, "stop", 7)]})
     assert pace.describe(REPORT).lengths == (7,) * ANSWERS
 
 
 def test_events_of_a_lost_answer_are_nothing_to_tell(pace):
     pace.began([claim("a")])
     pace.lost(["a"])
-    pace.saw("a", [Ended(1, "stop", 10)])
+    pace.saw({"a": [Ended(1, "stop", 10)]})
     assert pace.describe(REPORT) == REPORT
