@@ -11,7 +11,7 @@ from typing import Any
 from django import forms
 from django.contrib.admin import ShowFacets
 from django.core.exceptions import BadRequest, ValidationError
-from django.db import router
+from django.db import connection, router
 from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector, ProtectedError
 from django.http import HttpRequest, HttpResponse
@@ -20,16 +20,46 @@ from unfold.admin import ModelAdmin
 
 from .admin_lists import EstimatingPaginator
 
+MEANWHILE = "Somebody else has changed this since the page was opened"
+
 
 class ChangedFieldsForm(forms.ModelForm):  # type: ignore[type-arg]
     """Writes what was changed on this page, compared with what the page showed, and nothing else: what somebody else
-    has changed since then stays.
+    has changed since then stays. Where both have changed one field, this one is told, and shown what it is now.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             field.show_hidden_initial = not self.is_bound or self.add_initial_prefix(name) in self.data
+
+    def clean(self) -> dict[str, Any] | None:
+        data = super().clean()
+        for name in self.changed_data if self.instance.pk else ():
+            if self._was_changed_meanwhile(name):
+                self.add_error(name, f"{MEANWHILE}: it is {self._shown_now(name)} now. Save again to change it.")
+                self._show_as_now(name)
+        return data
+
+    def _was_changed_meanwhile(self, name: str) -> bool:
+        """It is neither what the page showed nor what it is to become."""
+        field, bound = self.fields[name], self[name]
+        if not field.show_hidden_initial:
+            return False
+        now = self.get_initial_for_field(field, name)
+        shown = self._widget_data_value(field.hidden_widget(), bound.html_initial_name)  # type: ignore[attr-defined]
+        return field.has_changed(now, shown) and field.has_changed(now, bound.data)
+
+    def _shown_now(self, name: str) -> str:
+        now = self.get_initial_for_field(self.fields[name], name)
+        return "empty" if now in (None, "", []) else f"“{now}”"
+
+    def _show_as_now(self, name: str) -> None:
+        """The page that comes back has shown it."""
+        now = self[name].field.prepare_value(self.get_initial_for_field(self.fields[name], name))
+        data: Any = self.data
+        self.data = data = data.copy()
+        data[self[name].html_initial_name] = "" if now is None else now
 
     def changed_columns(self) -> list[str]:
         """Of the row: the changed ones, and those that note the time of a change."""
@@ -55,6 +85,14 @@ class CarefulAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER  # each would count all rows
     list_per_page = 50  # what takes long by now is to draw them
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """For a form that is sent the row is held, so that of two who save it the second sees what the first did."""
+        found = super().get_object(request, object_id, from_field)
+        if found is not None and request.method == "POST" and connection.in_atomic_block:
+            self.model._base_manager.select_for_update().filter(pk=found.pk).first()
+            found.refresh_from_db()
+        return found
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         obj.save(update_fields=form.changed_columns() if change else None)

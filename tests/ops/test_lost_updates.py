@@ -92,7 +92,8 @@ def _fields(form) -> dict[str, str]:
         if value is not None:
             data[field.html_name] = "on" if value is True else value
         if field.field.show_hidden_initial:
-            data[field.html_initial_name] = "" if field.value() is None else field.value()
+            began = form.data.get(field.html_initial_name) if form.is_bound else field.value()
+            data[field.html_initial_name] = "" if began is None else began
     return data
 
 
@@ -150,3 +151,82 @@ def test_what_the_page_showed_goes_with_it(staff):
     page = staff.get(f"/admin/accounts/tenant/{tenant.pk}/change/").content.decode()
     assert f'name="initial-name" value="{tenant.name}"' in page
     assert 'name="initial-memberships-0-role" value="owner"' in page
+
+
+ADDRESS = "/admin/accounts/{}/{}/change/"
+MEANWHILE = "Somebody else has changed this since the page was opened"
+SAME_FIELD = [
+    ("tenant", "name", "Mine", "Theirs"),
+    ("tenant", "is_active", "on", None),
+    ("plan", "tokens_per_day", "777", "888"),
+    ("plan", "tokens_per_day", "777", ""),
+    ("plan", "concurrent_answers", "3", "5"),
+    ("user", "email", "mine@example.com", "theirs@example.com"),
+    ("user", "is_staff", "on", None),
+    ("membership", "role", "admin", "member"),
+]
+
+
+def row_of(kind: str):
+    person = MembershipFactory(tenant__is_active=kind != "tenant")
+    return {"tenant": person.tenant, "plan": person.tenant.plan, "user": person.user, "membership": person}[kind]
+
+
+def changed(shown, field, value):
+    return {name: old for name, old in shown.items() if name != field} | ({} if value is None else {field: value})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("kind", "field", "mine", "theirs"), SAME_FIELD)
+def test_of_two_admins_who_change_one_field_the_second_is_told(staff, kind, field, mine, theirs):
+    row = row_of(kind)
+    path = ADDRESS.format(kind, row.pk)
+    shown = as_shown(staff.get(path))
+    if theirs is None:  # there are only two values, and both admins mean the same
+        assert [staff.post(path, changed(shown, field, mine)).status_code for _ in range(2)] == [302, 302]
+        assert getattr(type(row)._base_manager.get(pk=row.pk), field)
+        return
+    assert staff.post(path, changed(shown, field, mine)).status_code == 302
+    before = type(row)._base_manager.get(pk=row.pk)
+    page = staff.post(path, changed(shown, field, theirs))
+    assert page.status_code == 200
+    assert MEANWHILE in str(page.context["errors"])
+    kept = type(row)._base_manager.get(pk=row.pk)
+    assert getattr(kept, field) == getattr(before, field)
+    assert f'name="initial-{field}" value="{getattr(before, field)}"' in page.content.decode()
+    anew = as_shown(page)
+    assert staff.post(path, changed(anew, field, theirs)).status_code == 302, "who has seen it may change it"
+    last = type(row)._base_manager.get(pk=row.pk)
+    assert str(getattr(last, field) or "") == theirs
+
+
+@pytest.mark.django_db
+def test_of_two_admins_who_change_one_field_of_an_inline_the_second_is_told(staff):
+    person = MembershipFactory()
+    path = ADDRESS.format("tenant", person.tenant_id)
+    shown = as_shown(staff.get(path))
+    assert staff.post(path, shown | {"memberships-0-role": "admin"}).status_code == 302
+    page = staff.post(path, shown | {"memberships-0-role": "analyst"})
+    assert (page.status_code, MEANWHILE in str(page.context["errors"])) == (200, True)
+    assert Membership.objects.get(pk=person.pk).role == "admin"
+
+
+@at_once
+def test_of_many_admins_who_save_at_one_moment_one_is_taken(staff):
+    for _ in range(ROUNDS // 3):
+        plan = MembershipFactory().tenant.plan
+        path = ADDRESS.format("plan", plan.pk)
+        shown = as_shown(staff.get(path))
+        clients = [Client() for _ in range(3)]
+        for client in clients:
+            client.force_login(User.objects.get(email="admin@example.com"))
+        acts = [
+            lambda c=client, path=path, sent=shown | {"tokens_per_day": str(1000 + number)}: (
+                c.post(path, sent).status_code
+            )
+            for number, client in enumerate(clients)
+        ]
+        told = together(*acts)
+        assert sorted(told) == [200, 200, 302]
+        plan.refresh_from_db()
+        assert plan.tokens_per_day == 1000 + told.index(302)
