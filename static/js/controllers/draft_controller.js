@@ -1,7 +1,6 @@
 import { Controller } from "vendor/stimulus";
+import { OVER } from "models/socket";
 import { sendable } from "models/text";
-
-const OVER = new Set(["logged_out", "suspended", "new_password", "other_person"]); // the session is, and a logout took the drafts along
 
 /** Keeps what is typed, under its person and conversation, until the server has it. */
 export default class extends Controller {
@@ -18,7 +17,7 @@ export default class extends Controller {
   }
 
   connection({ detail: { state } }) {
-    this.over = OVER.has(state);
+    this.over = OVER.has(state); // and a logout took the drafts along
     this.rescue();
     if (state === "other_person") this.#hide();
   }

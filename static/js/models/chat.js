@@ -3,7 +3,7 @@ import { Drafts } from "models/drafts";
 import { newId } from "models/ids";
 import { Outbox } from "models/outbox";
 import { Session } from "models/session";
-import { Connection, socketUrl } from "models/socket";
+import { Connection, OVER, socketUrl } from "models/socket";
 import { hearTabs } from "models/tabs";
 
 /**
@@ -19,7 +19,7 @@ export class Chat {
     this.api = new Api({ base: page.api, token: csrfToken() });
     this.connection = this.#newConnection();
     // Somebody has logged in in another tab: it may be the person of this page.
-    hearTabs("here", () => this.connection.barred && this.connection.wake());
+    hearTabs("here", () => OVER.has(this.connection.barred) && this.connection.wake());
     this.show(page.conversation, page.messages);
   }
 

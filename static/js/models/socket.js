@@ -9,6 +9,7 @@ const PATIENCE = 8_000; // ms to wait for the answer
 const DOUBT = 2_500; // ms to wait for it when the browser says that the network is gone
 const RESTARTING = 1012;
 const BARS = new Map([[4401, "logged_out"], [4403, "suspended"], [4404, "not_found"], [4409, "new_password"], [4429, "too_many"]]);
+export const OVER = new Set(["logged_out", "suspended", "new_password", "other_person"]); // the session of this page's person is
 const RENEWABLE = new Set(["logged_out", "new_password"]); // by a login in another tab, perhaps a moment ago
 const BARRED = {
   logged_out: "You have been logged out. Log in again to go on.",
