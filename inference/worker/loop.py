@@ -283,7 +283,7 @@ class Worker:
 
 def _spare_collections() -> None:
     """What is loaded stays, and so do the events that are kept of every answer: to look at them again and again for
-    circles, of which there are hardly any, took a twentieth of a relay's time.
+    circles, of which there are hardly any, took a part of a relay's time for nothing.
     """
     gc.collect()
     gc.freeze()
