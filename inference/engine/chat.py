@@ -34,6 +34,7 @@ class ChatRenderer:
         self._marks = ControlMarks(tokenizer)
         self._template = _compiled(tokenizer) if tokenizer.chat_template else None
         self.shared_prefix = lru_cache(maxsize=64)(self._shared_prefix)
+        self.encode_text = self._marks.encode_text
         self._takes_system = self._template is not None and self._accepts_system()
 
     def render(self, messages: Messages, resume_text: str = "", lead: str = "") -> list[int]:

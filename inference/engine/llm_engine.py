@@ -32,8 +32,9 @@ from .shaping import Shaping
 from .stepping import Steps
 
 if TYPE_CHECKING:
-    from .structured import GrammarCompiler
+    from .structured import Grammar, GrammarCompiler
 
+ANY_SEED = -1
 SEED_STRIDE = 0x2545F4914F6CDD1D  # between the answers to one prompt; any odd number
 
 
@@ -56,8 +57,8 @@ class LLMEngine:
         self.blocks, self.scheduler = self._steps.blocks, self._steps.scheduler
         kv_tokens = self.runner.cache.num_blocks * config.block_size
         self.context_length = min(kv_tokens, self.runner.max_model_len or kv_tokens)
-        chat = ChatRenderer(self.tokenizer)
-        self.render_chat, self.shared_prefix = chat.render, chat.shared_prefix
+        chat = ChatRenderer(self.tokenizer)  # whose methods may be called in any thread
+        self.render_chat, self.shared_prefix, self.encode_text = chat.render, chat.shared_prefix, chat.encode_text
         self._decoder = choose_decoder(self.tokenizer, config.visible_tokens)
         self._requests: dict[str, dict[int, Answer]] = {}  # the answers still being written, by their index
         self._over: list[StepOutput] = []  # resumed requests that turned out to be at their end already
@@ -80,6 +81,8 @@ class LLMEngine:
         counter: float = 0.0,
         shared_prefix_tokens: int = 0,
         resume_token_ids: TokenIds[int] = (),
+        drawn_before: int = 0,
+        grammars: TokenIds[Grammar] | None = None,
     ) -> str:
         """Queue an answer, or ``params.n``. The lowest (band, counter) runs first; bands above 0 are preemptible.
 
@@ -87,7 +90,9 @@ class LLMEngine:
         what comes after the text that those tokens made final, which is returned. Prefixes are shared
         within ``tenant``, and with all others in the first ``shared_prefix_tokens``, which must say
         nothing of the tenant's own.
-        Several answers share the blocks that the prompt fills.
+        ``drawn_before`` tokens more were drawn by the same seed, whose text is at the prompt's end. ``grammars``, from
+        the method of that name, are made here unless they are given. Several answers share the blocks that the prompt
+        fills.
         Raises ``PromptTooLong``, ``InvalidStructure``, and ``ValueError`` for an id in use, an empty prompt,
         unknown tokens or several answers to resume.
         """
@@ -96,11 +101,12 @@ class LLMEngine:
         )
         if params.n > 1 and resume_token_ids:
             raise ValueError("only a single answer can be resumed: n must be 1")
-        seed = secrets.randbits(63) if params.seed is None else params.seed
+        seed = secrets.randbits(63) if params.seed in (None, ANY_SEED) else params.seed
+        grammars = self.grammars(params) if grammars is None else grammars
         end_ids = frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else self.eos_token_ids)
         answers = []
         for index in range(params.n):
-            grammar = self._grammar(params.structured_outputs) if params.structured_outputs else None
+            grammar = grammars[index] if grammars else None
             seq = Sequence(
                 request_id=request_id,
                 token_ids=prompt_ids[:],
@@ -113,11 +119,18 @@ class LLMEngine:
                 num_shared=shared_prefix_tokens,
                 index=index,
                 end_ids=end_ids,
+                drawn_before=drawn_before,
                 shaping=Shaping.for_params(params, prompt_ids, end_ids, grammar),
             )
             detokenizer = Detokenizer(self._decoder(prompt_ids), params.stop_strings, params.min_tokens)
             answers.append(Answer(seq, detokenizer, time.perf_counter()))
         return "".join([self._enter(answer, resume_token_ids) for answer in answers])
+
+    def grammars(self, params: SamplingParams) -> list[Grammar]:
+        """What each of the answers has to follow, none where nothing is asked. It may take seconds, and may be called
+        in another thread, one at a time. Raises ``InvalidStructure``.
+        """
+        return [self._grammar(params.structured_outputs) for _ in range(params.n)] if params.structured_outputs else []
 
     def step(self) -> list[StepOutput]:
         """Compute one batch. One output for every answer that got a token or ended: with ``overlap`` those of the

@@ -46,6 +46,10 @@ class ControlMarks:
         forged = [place for place, begin, end in marks if quoting.is_quoted(text[begin:end])]
         return self._without(forged, marks, found.ids, spelled) if forged else list(found.ids)
 
+    def encode_text(self, text: str) -> list[int]:
+        """``text`` in which nothing is a mark."""
+        return self._plain(text, after_mark=False) if self._tokenizer.is_fast else self._spelled_out(text)
+
     def _without(self, forged: list[int], marks: Spans, ids: list[int], text: str) -> list[int]:
         """``ids`` with other tokens for the stretches between true marks that hold ``forged`` ones (their places)."""
         token_ids, first, start, forgeries = list[int](), 0, 0, frozenset(forged)

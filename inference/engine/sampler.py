@@ -84,7 +84,7 @@ class Sampler:
         if seqs != self._seqs:
             self._seqs, self._blocks = seqs, list(self._settings(seqs))
             self._asking = [(row, p.logprobs) for row, p in enumerate(s.params for s in seqs) if p.logprobs is not None]
-        steps = np.array([seq.num_output + 1 for seq in seqs], dtype=np.uint64)
+        steps = np.array([seq.drawn_before + seq.num_output + 1 for seq in seqs], dtype=np.uint64)
         return Sampling(self._blocks, steps, Changes.wanted(seqs, self._vocabulary, self._device), self._asking)
 
     def _settings(self, seqs: list[Sequence]) -> Iterator[_Block]:

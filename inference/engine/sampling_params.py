@@ -46,7 +46,7 @@ class SamplingParams:
     repetition_penalty: divides the logits above zero, and multiplies those below, of every token in prompt or answer.
     presence_penalty, frequency_penalty: subtracted, once and once per occurrence, from those of the answer's tokens.
     logit_bias: added to the logits of these token ids.
-    seed: the same seed gives the same answer whatever else runs beside it; ``None`` draws one.
+    seed: the same seed gives the same answer whatever else runs beside it; ``None`` or -1 draws one.
     stop: the answer ends before the first of these strings (or this one), which is not part of the text.
     stop_token_ids: tokens that end the answer besides the model's own.
     ignore_eos: go on past the model's end-of-text tokens.

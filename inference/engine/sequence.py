@@ -34,6 +34,7 @@ class Sequence:
     ``num_cached`` counts the prompt tokens that the prefix cache spared at first admission.
     ``index`` numbers the answers to one prompt; ``end_ids`` are the tokens that end this one. ``logprobs``
     are those of the token sampled last, where the parameters ask for them.
+    ``drawn_before`` tokens were drawn by the same seed before the answer's first here.
     ``pending`` tokens more are drawn by steps under way and known to the device alone; ``drawn_row`` is the row
     in which the newest is drawn.
     """
@@ -60,6 +61,7 @@ class Sequence:
     end_ids: frozenset[int] = frozenset()
     shaping: Shaping | None = None
     logprobs: TokenLogprobs | None = None
+    drawn_before: int = 0
     pending: int = 0
     drawn_row: int = 0
 

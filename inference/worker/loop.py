@@ -218,14 +218,19 @@ class Worker:
         self._hold(claim)
         try:
             writer.begin(claim)
-        except PromptTooLong as error:
+        except Exception as error:  # whatever a job brings about must not end the others
+            self._refuse(claim, error)
+
+    def _refuse(self, claim: Claim, error: Exception) -> None:
+        """The job could not begin."""
+        if isinstance(error, PromptTooLong):
             self._end_without_room(claim, error)
-        except InvalidSampling as error:
+        elif isinstance(error, InvalidSampling):
             self._fail(claim, error.code, str(error), error.param)
-        except InferenceError as error:
+        elif isinstance(error, InferenceError):
             self._fail(claim, error.code, str(error))
-        except Exception:
-            logger.exception("job %s could not be started", claim.job.id)
+        else:
+            logger.error("job %s could not be started", claim.job.id, exc_info=error)
             self._fail(claim, "engine_error", "The model could not start on this message.")
 
     def _end_without_room(self, claim: Claim, error: PromptTooLong) -> None:
@@ -244,6 +249,9 @@ class Worker:
 
     def _take(self, written: Written) -> None:
         running = self._running[written.generation]
+        if written.refused is not None:
+            self._refuse(running.claim, written.refused)
+            return
         if started := written.started:
             seq, model = running.take_seq(), self._report.model
             running.ready.append(replace(started, seq=seq, worker=self._name, model=model, at=running.started))

@@ -21,7 +21,8 @@ class Written:
     """What is new of one answer. The worker numbers the events and puts its name and the time in. ``thought`` came
     before ``text``, which is without any (``text.Splitter``).
 
-    ``returned``: not this engine's fault nor the job's, another worker is to write it.
+    ``returned``: not this engine's fault nor the job's, another worker is to write it. ``refused``: why the job could
+    not begin; nothing of it follows.
     """
 
     generation: str
@@ -34,6 +35,7 @@ class Written:
     returned: bool = False
     thought: str = ""
     vectors: Vectors | None = None
+    refused: Exception | None = None
 
 
 class Writer(Protocol):
@@ -64,7 +66,9 @@ class Writer(Protocol):
         """Why no answer can be written for now, for people to read; empty when all is well."""
 
     def begin(self, claim: Claim) -> None:
-        """Take a job, going on after what was published of it. Raises ``InferenceError`` when it cannot."""
+        """Take a job, going on after what was published of it. When it cannot it raises ``InferenceError``, or says so
+        later (``Written.refused``).
+        """
 
     def advance(self, window: float) -> Sequence[Written]:
         """Compute a step, or wait for what others compute; then what is new, in the order of events.

@@ -14,6 +14,8 @@ from ..text import Family
 from ..truncation import BYTES_A_TOKEN, droppable, prompt_room, system_messages, without_oldest
 from ..turns import FORMS, Form
 
+LIKELY_BYTES = 6  # of a token: a conversation with more to each that fits has to lose turns
+
 
 def fit_prompt(engine: LLMEngine, job: Job, opened: Family | None = None) -> tuple[list[int], int]:
     """The prompt's tokens, without as many of the oldest turns as do not fit; and how many those were.
@@ -24,14 +26,16 @@ def fit_prompt(engine: LLMEngine, job: Job, opened: Family | None = None) -> tup
     lead = f"\n{opened.closes}\n\n" if opened and job.resume_text else ""
     messages = list(job.messages)
     room = prompt_room(engine.context_length, job.max_prompt_tokens, job.sampling.max_tokens)
-    dropped = _surplus(engine, messages, room - _length(engine, job.resume_text))
+    size = sum(len(message.content.encode()) for message in messages)
+    dropped = _surplus(engine, job, room) if size > LIKELY_BYTES * room else 0  # or it is tokenized only to be dropped
     if dropped and not job.trim:
         raise PromptTooLong(f"It has more than the {room:,} tokens that fit.")
     while True:
         prompt = _render(engine, without_oldest(messages, dropped), job.resume_text, lead)
         if len(prompt) <= room or not job.trim or dropped + 2 > droppable(messages):
             break
-        dropped += 2  # the template's own tokens made it longer than the sum of its messages
+        # The template's own tokens may make it longer than the sum of its messages.
+        dropped = max(dropped + 2, 0 if dropped else _surplus(engine, job, room))
     most = room
     if job.resume_text:  # it goes on to the end of the context
         most = prompt_room(engine.context_length - 1, job.max_prompt_tokens, 0)
@@ -50,11 +54,12 @@ def shared_tokens(engine: LLMEngine, job: Job, prompt: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(prompt, shared, strict=False)))
 
 
-def _surplus(engine: LLMEngine, messages: Sequence[ChatMessage], room: int) -> int:
+def _surplus(engine: LLMEngine, job: Job, room: int) -> int:
     """How many of the oldest turns, an even number, to leave out for the rest to fit. Counts each once.
 
     Stops as soon as the room is full: a very long conversation is not tokenised only to be dropped.
     """
+    messages, room = job.messages, room - _length(engine, job.resume_text)
     system = system_messages(messages)
     kept, budget = 0, float(room)
     for message in [*messages[:system], *reversed(messages[system:])]:
@@ -68,7 +73,7 @@ def _surplus(engine: LLMEngine, messages: Sequence[ChatMessage], room: int) -> i
 
 
 def _length(engine: LLMEngine, text: str) -> int:
-    return len(engine.tokenizer.encode(text, add_special_tokens=False)) if text else 0
+    return len(engine.encode_text(text)) if text else 0
 
 
 def _render(engine: LLMEngine, messages: Sequence[ChatMessage], resume_text: str, lead: str) -> list[int]:

@@ -6,6 +6,7 @@ import logging
 import resource
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import cached_property
 
@@ -18,12 +19,14 @@ from ...messages import Choice, Claim, Ended, EndReason, Job, Sampling, Started
 from ..base import Written, seed_of
 from ..text import Family, Splitter, opened_by
 from .logprobs import Speller
+from .preparing import Prepared, Preparing
 from .prompt_tokens import fit_prompt, shared_tokens
 
 logger = logging.getLogger(__name__)
 
 WARM_UP = "Hello"
 LINE_END = "\n"
+SHORTEST_WAIT = 0.005  # seconds, for what is prepared while there is nothing else to do
 PROMPT_END = 16  # tokens, among which a template may have begun a thought
 SAME = (  # settings that jobs and the engine call alike
     "temperature",
@@ -57,6 +60,7 @@ class TorchWriter:
         self._resumed: dict[str, tuple[int, int]] = {}  # of each answer, tokens resumed by id, and by text alone
         self._splitters: dict[str, Splitter] = {}
         self._speller = Speller(engine.tokenizer)
+        self._preparing = Preparing(self._prepare)
 
     def warm_up(self) -> None:
         """Two tokens for nobody, so that no person waits for what the first step of each kind sets up."""
@@ -76,40 +80,28 @@ class TorchWriter:
 
     @property
     def free_slots(self) -> int:
-        return self._engine.free_slots
+        return max(0, self._engine.free_slots - len(self._preparing))
 
     @property
     def free_kv_tokens(self) -> int:
-        return self._engine.free_kv_tokens
+        return max(0, self._engine.free_kv_tokens - self._preparing.prompt_tokens)
 
     @property
     def busy(self) -> bool:
-        return bool(self._begun) or self._engine.has_unfinished
+        return bool(self._begun or len(self._preparing)) or self._engine.has_unfinished
 
     def begin(self, claim: Claim) -> None:
-        job, token_ids, before = self._resume(claim)
-        prompt, dropped = fit_prompt(self._engine, job, self._opened)
-        params = self._params(claim, len(prompt), before)
-        told = self._engine.add_request(
-            job.id,
-            prompt,
-            params,
-            tenant=job.tenant,
-            band=job.band,
-            counter=claim.counter,
-            shared_prefix_tokens=shared_tokens(self._engine, job, prompt),
-            resume_token_ids=token_ids,
-        )
-        splitter = self._splitters[job.id] = self._splitter(claim)
-        splitter.feed(told)
-        self._resumed[job.id] = (len(token_ids), before)
-        self._begun.append(Written(job.id, started=self._started(params, len(prompt), dropped)))
+        self._preparing.begin(claim)
 
     def advance(self, window: float) -> Sequence[Written]:
+        idle = not (self._begun or self._engine.has_unfinished)
+        refused = [self._enter(*ready) for ready in self._preparing.take(max(window, SHORTEST_WAIT) if idle else 0.0)]
         begun, self._begun = self._begun, []
-        return [*begun, *map(self._take, self._engine.step())]
+        return [*filter(None, refused), *begun, *map(self._take, self._engine.step())]
 
     def stop(self, generation: str) -> Written | None:
+        if (claim := self._preparing.drop(generation)) is not None:
+            return Written(generation, ended=Ended(0, "cancelled", max(claim.tokens, len(claim.token_ids))))
         if generation not in self._resumed:
             return None
         self._engine.abort(generation)
@@ -119,11 +111,45 @@ class TorchWriter:
         ended = self._ended(generation, self._last.get(generation), "cancelled")
         return Written(generation, started=started, text=text, thought=thought, ended=ended)
 
+    def _prepare(self, claim: Claim) -> Prepared:
+        """In a thread beside the engine's."""
+        job, token_ids, before = self._resume(claim)
+        prompt, dropped = fit_prompt(self._engine, job, self._opened)
+        params = self._params(claim, len(prompt), before)
+        shared = shared_tokens(self._engine, job, prompt)
+        return Prepared(prompt, dropped, shared, params, self._engine.grammars(params), tuple(token_ids), before)
+
+    def _enter(self, claim: Claim, future: Future[Prepared]) -> Written | None:
+        """Let the engine have it; or say why not."""
+        job = claim.job
+        try:
+            ready = future.result()
+            told = self._engine.add_request(
+                job.id,
+                ready.prompt,
+                ready.params,
+                tenant=job.tenant,
+                band=job.band,
+                counter=claim.counter,
+                shared_prefix_tokens=ready.shared,
+                resume_token_ids=ready.token_ids,
+                drawn_before=ready.before,
+                grammars=ready.grammars,
+            )
+        except Exception as error:  # whatever a job brings about must not end the others
+            return Written(job.id, refused=error)
+        splitter = self._splitters[job.id] = self._splitter(claim)
+        splitter.feed(told)
+        self._resumed[job.id] = (len(ready.token_ids), ready.before)
+        self._begun.append(Written(job.id, started=self._started(ready.params, len(ready.prompt), ready.dropped)))
+        return None
+
     def counters(self) -> dict[str, float]:
         return self._engine.counters() | {"memory_bytes": _memory()}
 
     def close(self) -> None:
         """The process ends: the memory goes with it."""
+        self._preparing.close()
 
     @cached_property
     def _opened(self) -> Family | None:
@@ -159,11 +185,7 @@ class TorchWriter:
         """Tokens of ``text`` and nothing else. Some tokenizers put a space before what they take for a beginning, so
         it is encoded after a line's end, unless the two then share a token.
         """
-
-        def encode(text: str) -> list[int]:
-            ids: list[int] = self._engine.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-            return ids
-
+        encode = self._engine.encode_text
         before, both = encode(LINE_END), encode(LINE_END + text)
         return both[len(before) :] if both[: len(before)] == before else encode(text)
 

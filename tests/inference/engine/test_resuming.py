@@ -12,10 +12,12 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from inference.engine import LLMEngine
+from inference.engine import LLMEngine, SamplingParams
 from inference.messages import ChatMessage, Claim, Job, Sampling
 from inference.writers.torch import TorchWriter
+from tests.inference.engine.driving import drain, tokens_of
 
+PROMPT = [(13 * k) % 380 + 6 for k in range(12)]
 TEMPLATE = "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
 SCHEMA = {
     "type": "object",
@@ -75,3 +77,22 @@ def test_text_that_shares_a_token_with_a_lines_end_keeps_its_own(make_engine: Fa
     for text in ("\n", "\n\n the fox", "</s>", "é"):
         ids = TorchWriter(engine)._encode(text)
         assert engine.tokenizer.decode(ids) == text
+
+
+def test_an_answer_whose_tokens_are_not_known_goes_on_with_the_next_draws_of_its_seed(make_engine: Factory) -> None:
+    engine = make_engine()
+    params = SamplingParams(max_tokens=20, seed=7, temperature=1.5)
+    engine.add_request("whole", PROMPT, params)
+    answer = tokens_of(drain(engine)["whole"])
+    params = SamplingParams(max_tokens=12, seed=7, temperature=1.5)
+    for count, name in ((8, "goes on"), (0, "begins again")):
+        engine.add_request(name, [*PROMPT, *answer[:8]], params, drawn_before=count)
+        assert (tokens_of(drain(engine)[name]) == answer[8:]) == (name == "goes on")
+
+
+def test_a_seed_of_minus_one_is_another_one_each_time(make_engine: Factory) -> None:
+    engine, answers = make_engine(), set()
+    for seed in (-1, -1, None):
+        engine.add_request("r", PROMPT, SamplingParams(max_tokens=20, seed=seed, temperature=2.0))
+        answers.add(tuple(tokens_of(drain(engine)["r"])))
+    assert len(answers) == 3
