@@ -23,9 +23,10 @@ from .chat import ChatRenderer
 from .config import EngineConfig
 from .detokenizer import Detokenizer, choose_decoder
 from .hub import Progress, resolve_model
-from .loader import default_sampling, end_tokens, revision
+from .loader import end_tokens, revision
 from .model_runner import ModelRunner
 from .outputs import StepOutput
+from .sampling_defaults import default_sampling
 from .sampling_params import SamplingParams
 from .sequence import Sequence, token_array
 from .shaping import Shaping
@@ -49,7 +50,7 @@ class LLMEngine:
         path = resolve_model(config.model, progress)
         self.config = config
         self.revision = revision(path)
-        self.default_sampling = default_sampling(path)
+        self.default_sampling = default_sampling(path, config.model)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
         self.runner = ModelRunner(path, config, progress)
         self.eos_token_ids = end_tokens(self.runner.model, self.tokenizer)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 SNAPSHOT = re.compile(r"/snapshots/([0-9a-f]{40})$")
 
 
@@ -31,14 +29,6 @@ def _header(file: Path) -> bytes:
     """The JSON header of a safetensors file: its length in the first 8 bytes, little-endian."""
     with file.open("rb") as stream:
         return stream.read(int.from_bytes(stream.read(8), "little"))
-
-
-def default_sampling(path: Path) -> dict[str, Any]:
-    """The sampling settings in ``generation_config.json``; empty when there are none."""
-    file = path / "generation_config.json"
-    stated = json.loads(file.read_text()) if file.exists() else {}
-    settings = {name: stated[name] for name in SAMPLING if stated.get(name) is not None}
-    return {"temperature": 0.0} if stated.get("do_sample") is False else settings
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -18,7 +18,8 @@ import pytest
 
 from inference.engine.hub import resolve_model
 from inference.engine.hub.gguf import conversion
-from inference.engine.loader import default_sampling, revision
+from inference.engine.loader import revision
+from inference.engine.sampling_defaults import default_sampling
 from inference.errors import ModelError, ModelNotFound, UnsupportedModel
 from tests.inference.engine.hub.gguf_files import write_gguf
 
