@@ -69,3 +69,30 @@ class NumberChoiceField(serializers.ChoiceField):
         if type(data) is not int:
             self.fail("invalid_choice", input=data)
         return super().to_internal_value(data)
+
+
+class NumberField(serializers.IntegerField):
+    """A whole number, which is not written as a text."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class FlagField(serializers.BooleanField):
+    """true or false, and no word for either."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if type(data) is not bool:
+            self.fail("invalid", input=data)
+        return data
+
+
+class WordField(serializers.ChoiceField):
+    """One of some words, as it is written."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            self.fail("invalid_choice", input=data)
+        return super().to_internal_value(data)

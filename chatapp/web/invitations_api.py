@@ -25,26 +25,27 @@ from accounts.inviting import (
 from accounts.models import Domain, Invitation, InviteLink, Role
 from accounts.models.invitations import LINK_DAYS
 from accounts.models.people import Act
+from chatapp.common.serializers import LineField, NumberField, Strict, WordField
 
 from .workspace_view import ListQuery, WorkspaceView
 
 JOINING = [(role.value, role.label) for role in Role if role is not Role.OWNER]
 
 
-class InvitationsBody(serializers.Serializer[Any]):
+class InvitationsBody(Strict):
     emails = serializers.ListField(child=serializers.EmailField(max_length=254), min_length=1, max_length=MOST_AT_ONCE)
-    role = serializers.ChoiceField(choices=JOINING, default=Role.MEMBER)
+    role = WordField(choices=JOINING, default=Role.MEMBER)
 
 
-class LinkBody(serializers.Serializer[Any]):
-    role = serializers.ChoiceField(choices=JOINING, default=Role.MEMBER)
-    limit = serializers.IntegerField(min_value=1, max_value=100_000, allow_null=True, default=None)
-    days = serializers.IntegerField(min_value=1, max_value=365, default=LINK_DAYS)
+class LinkBody(Strict):
+    role = WordField(choices=JOINING, default=Role.MEMBER)
+    limit = NumberField(min_value=1, max_value=100_000, allow_null=True, default=None)
+    days = NumberField(min_value=1, max_value=365, default=LINK_DAYS)
 
 
-class DomainBody(serializers.Serializer[Any]):
-    name = serializers.CharField(max_length=200)
-    role = serializers.ChoiceField(choices=JOINING, default=Role.MEMBER)
+class DomainBody(Strict):
+    name = LineField(max_length=200)
+    role = WordField(choices=JOINING, default=Role.MEMBER)
 
 
 def invitation_json(invitation: Invitation) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from accounts.members import (
 from accounts.models import Membership, Role
 from accounts.models.people import Act
 from chatapp.common.errors import BadRequest
+from chatapp.common.serializers import FlagField, Strict, WordField
 
 from .workspace_view import ListQuery, WorkspaceView
 
@@ -30,11 +31,11 @@ class MemberQuery(ListQuery):
     suspended = serializers.BooleanField(required=False, allow_null=True, default=None)
 
 
-class MemberChange(serializers.Serializer[Any]):
+class MemberChange(Strict):
     """Another role, or whether the person may enter."""
 
-    role = serializers.ChoiceField(choices=Role.choices, required=False)
-    suspended = serializers.BooleanField(required=False)
+    role = WordField(choices=Role.choices, required=False)
+    suspended = FlagField(required=False)
 
 
 def member_json(member: Membership) -> dict[str, Any]:

@@ -12,36 +12,39 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import AuditEvent, Tenant, User
-from accounts.models.people import Act, WhoInvites
+from accounts.models.people import INSTRUCTIONS_LIMIT, LONGEST_STARTER, MOST_STARTERS, Act, WhoInvites
 from accounts.workspaces import (
     LONGEST_NAME,
-    SETTINGS,
     change_workspace,
     close_workspace,
     create_workspace,
     reopen_workspace,
 )
-from chatapp.common.errors import BadRequest
+from chatapp.common.serializers import FlagField, LineField, NumberField, Strict, TextField, WordField
 
 from .workspace_view import ListQuery, WorkspaceView
 
 
-class NewWorkspace(serializers.Serializer[Any]):
-    name = serializers.CharField(max_length=LONGEST_NAME)
+class NewWorkspace(Strict):
+    name = LineField(max_length=LONGEST_NAME)
 
 
-class Closing(serializers.Serializer[Any]):
+class Closing(Strict):
     """The name of the workspace, so that none is closed by a slip."""
 
-    name = serializers.CharField(max_length=LONGEST_NAME)
+    name = LineField(max_length=LONGEST_NAME)
 
 
-class WorkspaceSettings(serializers.ModelSerializer[Tenant]):
-    who_invites = serializers.ChoiceField(choices=WhoInvites.choices)
-
-    class Meta:
-        model = Tenant
-        fields = SETTINGS
+class WorkspaceSettings(Strict):
+    name = LineField(max_length=LONGEST_NAME)
+    accent = LineField(max_length=7, allow_blank=True)
+    welcome = LineField(max_length=300, allow_blank=True)
+    starters = serializers.ListField(child=LineField(max_length=LONGEST_STARTER), max_length=MOST_STARTERS)
+    instructions = TextField(max_length=INSTRUCTIONS_LIMIT, allow_blank=True)
+    allowed_models = serializers.ListField(child=LineField(max_length=200), max_length=100)
+    retention_days = NumberField(min_value=1, max_value=36_500, allow_null=True)
+    collects_feedback = FlagField()
+    who_invites = WordField(choices=WhoInvites.choices)
 
 
 class AuditQuery(ListQuery):
@@ -95,8 +98,6 @@ class WorkspaceDetail(WorkspaceView):
     @extend_schema(request=WorkspaceSettings, responses=WorkspaceSettings)
     def patch(self, request: Request) -> Response:
         """Change any of the settings; the others stay."""
-        if unknown := sorted(set(request.data) - set(SETTINGS)):
-            raise BadRequest("There is no such setting.", fields={name: ["Unknown."] for name in unknown})
         body = WorkspaceSettings(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
         return Response(WorkspaceSettings(change_workspace(by=self.membership, **body.validated_data)).data)

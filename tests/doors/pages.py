@@ -35,6 +35,8 @@ RATING = "api/v1/w/<slug:workspace>/messages/<uuid:message_id>/rating/"
 MANAGED = "w/<slug:workspace>/settings/"
 WORKSPACE = "api/v1/w/<slug:workspace>/"
 MEMBER = f"{WORKSPACE}members/<int:member_id>/"
+WORKSPACES = "api/v1/workspaces/"
+INVITATIONS, LINKS, DOMAINS = f"{WORKSPACE}invitations/", f"{WORKSPACE}links/", f"{WORKSPACE}domains/"
 INVITATION = f"{WORKSPACE}invitations/<uuid:invitation_id>/"
 LIVE, DELETED = {"conversation_id": "live_conversation"}, {"conversation_id": "deleted"}
 
@@ -66,7 +68,7 @@ DOORS = (
     Door("POST", f"{CONVERSATION}restore/", "owner", using=DELETED, changes={"Conversation"}),
     Door("PUT", RATING, "owner", body={"value": -1}, changes={"Rating", "RatingEvent"}),
     Door("DELETE", RATING, "owner", ok=204, changes={"Rating", "RatingEvent"}),
-    Door("POST", "api/v1/workspaces/", "personal", 201, body={"name": "Acme"}, changes={"Tenant", *PLACE}, once=True),
+    Door("POST", WORKSPACES, "personal", 201, body={"name": "Acme"}, changes={"Tenant", *PLACE}, once=True),
     Door("POST", "api/v1/workspaces/<uuid:tenant_id>/restore/", "missing-in"),
     Door("GET", WORKSPACE, "managers"),
     Door("PATCH", WORKSPACE, "managers", body={"welcome": "Hi"}, changes={"Tenant", "AuditEvent"}, once=True),
@@ -78,22 +80,22 @@ DOORS = (
     Door("PATCH", MEMBER, "managers", body={"suspended": True}, changes=set(PLACE), once=True),
     Door("DELETE", MEMBER, "managers", 204, changes=set(PLACE), once=True),
     Door("POST", f"{MEMBER}owner/", "owners", changes=set(PLACE), once=True),
-    Door("GET", f"{WORKSPACE}invitations/", "managers"),
+    Door("GET", INVITATIONS, "managers"),
     Door(
-        *("POST", f"{WORKSPACE}invitations/", "managers", 201),
+        *("POST", INVITATIONS, "managers", 201),
         body={"emails": ["a@example.com"]},
         changes={"Invitation", "AuditEvent"},
         once=True,
     ),
     Door("DELETE", INVITATION, "managers", 204, changes={"Invitation", "AuditEvent"}, once=True),
     Door("POST", f"{INVITATION}again/", "managers", changes={"Invitation", "AuditEvent"}, once=True),
-    Door("GET", f"{WORKSPACE}links/", "managers"),
-    Door("POST", f"{WORKSPACE}links/", "managers", 201, changes={"InviteLink", "AuditEvent"}, once=True),
+    Door("GET", LINKS, "managers"),
+    Door("POST", LINKS, "managers", 201, body={"limit": 3}, changes={"InviteLink", "AuditEvent"}, once=True),
     Door(
         "DELETE", f"{WORKSPACE}links/<uuid:link_id>/", "managers", 204, changes={"InviteLink", "AuditEvent"}, once=True
     ),
-    Door("GET", f"{WORKSPACE}domains/", "managers"),
-    Door("POST", f"{WORKSPACE}domains/", "nobody", body={"name": "unproven.example"}),
+    Door("GET", DOMAINS, "managers"),
+    Door("POST", DOMAINS, "nobody", body={"name": "unproven.example"}),
     Door(
         "DELETE", f"{WORKSPACE}domains/<uuid:domain_id>/", "managers", 204, changes={"Domain", "AuditEvent"}, once=True
     ),

@@ -88,7 +88,7 @@ export default class extends Controller {
 const KINDS = {
   lines: (text) => text.split("\n").map((line) => line.trim()).filter(Boolean),
   flag: (text) => text === "true",
-  number: (text) => (text.trim() === "" ? null : text),
+  number: (text) => (text.trim() === "" ? null : /^\d+$/.test(text.trim()) ? Number(text) : text),
 };
 
 function meant({ dataset }, value) {
