@@ -153,12 +153,11 @@ def test_another_worker_goes_on_where_one_was_told_to_end(transport, run_worker,
     monkeypatch.setattr(embed_module, "STEP_TOKENS", 10)
     slow = Slow(embedder)
     worker = run_worker(lambda: slow)
-    texts = [f"the {letter} fox" for letter in "abcdefghijklmnop"]
+    texts = [f"the {letter} fox" for letter in "abcdefghijklmnop" * 4]
     transport.submit(job(texts=texts))
-    for _ in range(3):
+    while sum(isinstance(event, Vectors) for event in transport.log("e")) < 2:
         slow.steps.release()
         time.sleep(0.05)
-    wait_until(lambda: len(transport.log("e")) >= 3)
     worker.stop()
     slow.steps.release(1)  # for the step under way
     run_worker.end("e1")
