@@ -19,6 +19,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from ..errors import InvalidStructure
 from .sampling_params import StructuredOutputsParams
+from .schemas import all_parts, find_endless
 
 MAX_CHARACTERS = 1 << 16
 MAX_COMPILED = 64
@@ -102,7 +103,7 @@ def _fault(matcher: LLMatcher) -> str:
         return str(matcher.get_error())
     begun = matcher.deep_copy()
     begun.compute_bitmask()
-    return "nothing matches it; does it only refer to itself?" if begun.is_stopped() else ""
+    return "nothing matches it" if begun.is_stopped() else ""
 
 
 def find_fault(schema: dict[str, Any], faulty: Callable[[dict[str, Any]], bool], deadline: float) -> str:
@@ -136,6 +137,13 @@ def _source(wanted: StructuredOutputsParams) -> str:
         if wanted.choice is not None:
             return LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, wanted.choice)))
         schema = {"type": "object"} if wanted.json is None else _schema(wanted.json)
+        if (pointer := find_endless(schema)) is not None:
+            raise InvalidStructure(
+                f"The schema cannot be used: it only refers to itself, without an end (at #{pointer})."
+            )
+        for _, part in all_parts(schema):
+            if part.get("uniqueItems") is False:  # as without it, but llguidance does not know the word
+                del part["uniqueItems"]
         return _json_source(schema)
     except InvalidStructure:
         raise

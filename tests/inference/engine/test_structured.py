@@ -12,6 +12,7 @@ import pytest
 from tokenizers import decoders
 
 from inference.engine import SamplingParams, StructuredOutputsParams
+from inference.engine.schemas import find_endless
 from inference.engine.structured import find_fault
 from inference.errors import InferenceError, InvalidStructure
 from tests.inference.engine.driving import drain, text_of, tokens_of
@@ -151,8 +152,15 @@ SELF = {"$ref": "#/$defs/self"}
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
-        ({"$ref": "#"}, "only refer to itself"),
-        ({"$defs": {"self": SELF}, "$ref": "#/$defs/self"}, "only refer to itself"),
+        ({"$ref": "#"}, r"only refers to itself.*\(at #\)"),
+        ({"$defs": {"self": SELF}, "$ref": "#/$defs/self"}, r"only refers to itself.*\(at #\)"),
+        ({"allOf": [{"$ref": "#"}]}, r"itself.*\(at #/allOf/0\)"),
+        ({"properties": {"a": {"$ref": "#/properties/a"}}}, r"itself.*\(at #/properties/a\)"),
+        ({"$defs": {"x": {"$ref": "#/$defs/y"}, "y": {"$ref": "#/$defs/x"}}}, r"itself.*\(at #/\$defs/x\)"),
+        ({"properties": {"a": {"oneOf": [{"$ref": "#/properties/a"}]}}}, r"itself.*\(at #/properties/a/oneOf/0\)"),
+        ({"type": "object", "properties": {"a/b": {"$ref": "#"}}, "required": ["a/b"]}, r"\(at #/properties/a~1b\)"),
+        ({"type": "array", "items": {"$ref": "#"}, "minItems": 1}, r"itself.*\(at #/items\)"),
+        ({"type": "array", "prefixItems": [{}, {"$ref": "#"}], "minItems": 2}, r"itself.*\(at #/prefixItems/1\)"),
         ({"properties": {"price": MONEY}}, r"look-ahead.* \(at #/properties/price/anyOf/1\)"),
         ({"properties": {"a": {}, "tags": UNIQUE}}, r"uniqueItems.* \(at #/properties/tags\)"),
         ({"$defs": {"tags": UNIQUE}, "items": {"$ref": "#/$defs/tags"}}, r"uniqueItems.* \(at #/\$defs/tags\)"),
@@ -163,6 +171,40 @@ SELF = {"$ref": "#/$defs/self"}
 def test_what_is_wrong_with_a_schema_is_told_with_its_place(schema: Any, why: str, make_engine: Factory) -> None:
     with pytest.raises(InvalidStructure, match=f"(?s){why}"):
         make_engine().add_request("r", PROMPT, guided(json=schema))
+
+
+TREE = {"type": "object", "properties": {"left": {"$ref": "#"}, "leaf": {"type": "null"}}, "required": ["leaf"]}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        TREE,
+        {"type": "array", "items": {"$ref": "#"}},
+        {"type": "array", "prefixItems": [{}], "items": {"$ref": "#"}, "minItems": 1, "maxItems": 2},
+        {
+            "$defs": {"n": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/n"}}, {"const": 1}]}},
+            "$ref": "#/$defs/n",
+        },
+        {"$defs": {"a b": {"const": 1}}, "$ref": "#/$defs/a%20b"},
+        {"type": "array", "items": {"enum": [1, 2]}, "uniqueItems": False, "maxItems": 2},
+        {"anyOf": [{"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}, {"const": None}]},
+    ],
+)
+def test_what_has_an_end_may_refer_to_itself(schema: Any, make_engine: Factory) -> None:
+    engine = make_engine()
+    engine.add_request("r", PROMPT, guided(json=schema))
+    assert drain(engine)["r"][-1].finish_reason in ("stop", "length")
+
+
+def test_a_long_chain_of_references_is_followed_in_time() -> None:
+    """Each to the next, and the last to the first."""
+    chain = {"$defs": {str(n): {"$ref": f"#/$defs/{(n + 1) % 3000}"} for n in range(3000)}}
+    began = time.process_time()
+    assert find_endless(chain) == "/$defs/0"
+    chain["$defs"]["2999"] = {"const": 1}
+    assert find_endless(chain) is None
+    assert time.process_time() - began < 1.0
 
 
 def test_the_search_for_a_fault_ends_in_time() -> None:
