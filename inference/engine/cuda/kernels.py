@@ -237,7 +237,7 @@ def mix(x):
     return x ^ (x >> 31)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])  # which is another one in every batch
 def nucleus(weights, limits, states, columns, count, size, TILE: tl.constexpr):
     """Draw until the weights above the one drawn are less than the limit; what is not above one outside is outside."""
     row, n = tl.program_id(0).to(tl.int64), tl.arange(0, TILE)

@@ -18,7 +18,10 @@ from inference.engine.cuda.elementwise import NUCLEUS_TILE
 
 HOPPER = GPUTarget("cuda", 90, 32)
 # Pointers to the model's type; the others are to int64.
-NUMBERS = {"query", "keys", "values", "output", "qkv", "cos", "sin", "query_norm", "key_norm", "both"}
+NUMBERS = {
+    *("query", "keys", "values", "output", "qkv", "cos", "sin", "query_norm", "key_norm", "both"),
+    *("key", "value", "inputs", "weight"),
+}
 TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
 FLOATS = {
     "partial": "*fp32",
@@ -28,7 +31,11 @@ FLOATS = {
     "weights": "*fp32",
     "limits": "*fp32",
 }
-STRIDES = {"query_row": "i32", "query_head": "i32", "size": "i32", "count": "i32"}
+POINTERS = {"weights", "limits", "states", "columns"}
+STRIDES = dict.fromkeys(
+    ["query_row", "query_head", "size", "row_stride", "key_row", "key_head", "value_row", "value_head"], "i32"
+)
+COUNTS = {"count": "i32"}
 CASES = {  # head dimension, type, window, softcap
     "llama": (128, torch.bfloat16, None, None),
     "gemma": (256, torch.bfloat16, 4096, 50.0),
@@ -38,7 +45,7 @@ CASES = {  # head dimension, type, window, softcap
 
 def compiled(kernel: Any, dtype: torch.dtype, constants: dict[str, Any]) -> dict[str, Any]:
     names: list[str] = kernel.arg_names
-    types = dict.fromkeys(NUMBERS, TYPES[dtype]) | FLOATS | STRIDES | dict.fromkeys(constants, "constexpr")
+    types = dict.fromkeys(NUMBERS, TYPES[dtype]) | FLOATS | STRIDES | COUNTS | dict.fromkeys(constants, "constexpr")
     signature = {name: types.get(name, "*i64") for name in names}
     constexprs = {(names.index(name),): value for name, value in constants.items() if name in names}
     aligned = [place for place, name in enumerate(names) if signature[name][0] == "*" or name in STRIDES]
@@ -49,20 +56,35 @@ def compiled(kernel: Any, dtype: torch.dtype, constants: dict[str, Any]) -> dict
     return {"shared": result.metadata.shared, "tensor_cores": "mma" in result.asm["ptx"]}
 
 
+def compiled_anew_by(kernel: Any) -> list[str]:
+    """The numbers of which some, ones and multiples of sixteen, have a compilation of their own."""
+    return [p.name for p in kernel.params if not (p.is_constexpr or p.do_not_specialize or p.name in POINTERS)]
+
+
 def main() -> None:
     found = {}
     for name, (dim, dtype, window, softcap) in CASES.items():
         cache = torch.empty(1, 16, 8, dim, dtype=dtype)
         how = {"CAP": softcap, "WINDOW": window, "SHARING": 4}
         constants = attention._layout(cache, cache) | how
-        decode = constants | {"SPLITS": 16, "PADDED": 16}
-        found[f"{name} decode"] = compiled(kernels.decode, dtype, decode)
+        for splits in (1, 16):
+            decode = constants | {"SPLITS": splits, "PADDED": 16}
+            found[f"{name} decode in {splits}"] = compiled(kernels.decode, dtype, decode)
+        merged = {"HEADS": 32, "SPLITS": 16, "VALUE_DIM": dim, "VALUE_PAD": dim}
+        found[f"{name} merge"] = compiled(kernels.merge, dtype, merged)
+        size = {"HEADS": 8, "HEADS_PAD": 8, "KEY_DIM": dim, "KEY_PAD": dim, "VALUE_DIM": dim, "VALUE_PAD": dim}
+        found[f"{name} write"] = compiled(kernels.write, dtype, size)
         found[f"{name} chunk"] = compiled(kernels.chunk, dtype, constants | {"PADDED": attention.CHUNK_ROWS})
-        heads = {"HEADS": 32, "KV_HEADS": 8, "DIM": dim, "PAD": dim, "ROTARY": dim, "OFFSET": 1}
-        found[f"{name} prepare"] = compiled(kernels.prepare, dtype, heads)
+        for offset in (None, 0, 1):
+            heads = {"HEADS": 32, "KV_HEADS": 8, "DIM": dim, "PAD": dim, "ROTARY": dim, "OFFSET": offset}
+            found[f"{name} prepare by {offset}"] = compiled(kernels.prepare, dtype, heads)
+        for offset in (0, 1):
+            norm = {"OFFSET": offset, "SIZE": 4096, "PAD": 4096, "num_warps": 8}
+            found[f"{name} normalize by {offset}"] = compiled(kernels.normalize, dtype, norm)
         found[f"{name} gate"] = compiled(kernels.gate, dtype, {"GELU": True})
     found["nucleus"] = compiled(kernels.nucleus, torch.float32, {"TILE": NUCLEUS_TILE})
-    print(json.dumps(found))
+    found["resolve"] = compiled(kernels.resolve, torch.float32, {})
+    print(json.dumps({"kernels": found, "compiled anew by": {"nucleus": compiled_anew_by(kernels.nucleus)}}))
 
 
 if __name__ == "__main__":
