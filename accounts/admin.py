@@ -21,8 +21,22 @@ from chatapp.common.admin import CarefulAdmin, ChangedFieldsForm, ErasableAdmin,
 from chatapp.common.admin_lists import ExactFilter, MadeFilter
 
 from .forms import NewUserForm, PasswordForm, UserForm
-from .models import ApiKey, Erasure, LedgerEntry, Membership, Plan, Preferences, Tenant, UsageDay, User
-from .owned_admin import OwnedAdmin
+from .models import (
+    ApiKey,
+    AuditEvent,
+    Domain,
+    Erasure,
+    Invitation,
+    InviteLink,
+    LedgerEntry,
+    Membership,
+    Plan,
+    Preferences,
+    Tenant,
+    UsageDay,
+    User,
+)
+from .owned_admin import MOST_OWNERS, OwnedAdmin
 from .services import begin_erasing, create_person, follow_address
 
 
@@ -131,12 +145,12 @@ class AddressAdmin(EmailAddressAdmin, CarefulAdmin):  # type: ignore[misc]  # as
 
 @admin.register(Tenant)
 class TenantAdmin(ErasedLaterAdmin):
-    list_display = ("name", "slug", "plan", "is_active", "personal", "created_at")
+    list_display = ("name", "slug", "plan", "is_active", "personal", "created_at", "deleted_at")
     list_filter = ("plan", "is_active", "personal")
     list_select_related = ("plan",)
     search_fields = ("slug",)
     search_help_text = "The beginning of its address or name, or of a member's e-mail address"
-    readonly_fields = ("created_at",)
+    readonly_fields = ("created_at", "deleted_at")
     ordering = ("-pk",)
     inlines = (MembershipInline,)
 
@@ -153,8 +167,8 @@ class TenantAdmin(ErasedLaterAdmin):
 
 @admin.register(Membership)
 class MembershipAdmin(CarefulAdmin):
-    list_display = ("user", "tenant", "role", "created_at")
-    list_filter = ("role",)
+    list_display = ("user", "tenant", "role", "created_at", "suspended_at")
+    list_filter = ("role", ("suspended_at", admin.EmptyFieldListFilter))
     list_select_related = ("user", "tenant")
     search_fields = ("user__email__startswith", "tenant__slug__startswith")
     ordering = ("-pk",)
@@ -257,3 +271,52 @@ class LedgerEntryAdmin(OwnedAdmin):
     list_filter = (MadeFilter, "work", ("model", ExactFilter))
     list_select_related = ("tenant", "user")
     ids = ("pk", "generation_id", "user", "tenant")
+
+
+@admin.register(Invitation)
+class InvitationAdmin(OwnedAdmin):
+    list_display = ("email", "tenant", "role", "state", "created_by", "sent_at", "expires_at")
+    list_filter = ("role",)
+    list_select_related = ("tenant", "created_by")
+    ids = ("pk", "created_by", "tenant")
+
+    def by_words(self, words: str) -> Q:
+        return super().by_words(words) | Q(email__startswith=words)
+
+
+@admin.register(InviteLink)
+class InviteLinkAdmin(OwnedAdmin):
+    list_display = ("id", "tenant", "role", "used", "limit", "state", "created_by", "expires_at")
+    list_filter = ("role",)
+    list_select_related = ("tenant", "created_by")
+    search_help_text = "An id, or the beginning of a workspace's address"
+    ids = ("pk", "created_by", "tenant")
+
+
+@admin.register(Domain)
+class DomainAdmin(CarefulAdmin):
+    """Here a domain is opened to a workspace without proof of an address: whoever runs the server vouches for it."""
+
+    list_display = ("name", "tenant", "role", "created_at")
+    list_select_related = ("tenant",)
+    search_fields = ("name__startswith", "tenant__slug__startswith")
+    search_help_text = "The beginning of a domain or of a workspace's address"
+    autocomplete_fields = ("tenant",)
+    fields = ("name", "tenant", "role")
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(OwnedAdmin):
+    list_display = ("at", "act", "tenant_id", "actor_id", "object_kind", "address")
+    list_filter = (("act", ExactFilter),)
+    search_help_text = "An id, or the beginning of the e-mail address of who acted, or of a workspace's address"
+    ids = ("pk", "tenant_id", "actor_id")
+
+    def by_words(self, words: str) -> Q:
+        tenants = Tenant.objects.filter(slug__startswith=words).values("pk")[:MOST_OWNERS]
+        people = User.objects.filter(email__startswith=words).values("pk")[:MOST_OWNERS]
+        return Q(tenant_id__in=tenants) | Q(actor_id__in=people)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """The database would refuse it."""
+        return False

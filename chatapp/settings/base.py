@@ -196,6 +196,26 @@ UNFOLD = {
                         "link": reverse_lazy("admin:accounts_membership_changelist"),
                     },
                     {
+                        "title": "Invitations",
+                        "icon": "outgoing_mail",
+                        "link": reverse_lazy("admin:accounts_invitation_changelist"),
+                    },
+                    {
+                        "title": "Invite links",
+                        "icon": "link",
+                        "link": reverse_lazy("admin:accounts_invitelink_changelist"),
+                    },
+                    {
+                        "title": "Domains",
+                        "icon": "domain",
+                        "link": reverse_lazy("admin:accounts_domain_changelist"),
+                    },
+                    {
+                        "title": "Audit log",
+                        "icon": "history",
+                        "link": reverse_lazy("admin:accounts_auditevent_changelist"),
+                    },
+                    {
                         "title": "Email addresses",
                         "icon": "mail",
                         "link": reverse_lazy("admin:account_emailaddress_changelist"),

@@ -13,6 +13,7 @@ from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
+from accounts.audit import record_act
 from accounts.models import Erasure, LedgerEntry
 from accounts.quotas import today
 from chatapp.queue.models import OfferedModel
@@ -28,6 +29,10 @@ MODELS = {
     "accounts/membership": "edited",
     "accounts/plan": "edited",
     "accounts/apikey": "kept",
+    "accounts/auditevent": "read",
+    "accounts/domain": "edited",
+    "accounts/invitation": "read",
+    "accounts/invitelink": "read",
     "accounts/usageday": "read",
     "accounts/ledgerentry": "read",
     "accounts/erasure": "read",
@@ -92,6 +97,7 @@ def make_missing(world: World) -> None:
     run = {"tenant": owner.tenant, "model": "test", "day": today()}
     ApiKeyFactory(membership=owner)
     OfferedModel.objects.create(name="zebra")
+    record_act("workspace.changed", tenant=owner.tenant_id, actor=owner.user_id)
     EmailAddress.objects.create(user=owner.user, email=owner.user.email, primary=True)
     Erasure.objects.create()  # of somebody who is gone
     LedgerEntry.everyone.create(
