@@ -32,6 +32,19 @@ TINY: dict[str, Any] = {
     "head_dim": 48,
     "tie_word_embeddings": True,
 }
+SMOLLM2_135M: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 49_152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 64,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 100_000.0},
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+}
 QWEN3_06B: dict[str, Any] = {
     "model_type": "qwen3",
     "vocab_size": 151_936,
@@ -58,7 +71,12 @@ LLAMA_8B: dict[str, Any] = {
     "rms_norm_eps": 1e-5,
     "tie_word_embeddings": False,
 }
-SHAPES = {"tiny": TINY, "qwen3-0.6b-shape": QWEN3_06B, "llama-3.1-8b-shape": LLAMA_8B}
+SHAPES = {
+    "tiny": TINY,
+    "smollm2-135m-shape": SMOLLM2_135M,
+    "qwen3-0.6b-shape": QWEN3_06B,
+    "llama-3.1-8b-shape": LLAMA_8B,
+}
 
 
 def find_model(name: str, device: str = "cpu") -> Path:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SHORTEST_LEASE = 6  # seconds; common.lua takes 5 of silence by everybody for an outage of Redis
 PARENT_SECONDS, HEED_SECONDS = 1.0, 10.0
+TORCH_SPINS = "1000"  # a few microseconds: after an operation torch's threads leave the processors to our kernels'
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -179,6 +180,7 @@ def connect(options: argparse.Namespace) -> tuple[Transport, bytes]:
 
 
 def load_torch(options: argparse.Namespace, key: bytes) -> LoadWriter:
+    os.environ.setdefault("GOMP_SPINCOUNT", TORCH_SPINS)  # which is read when torch is
     from transformers.utils import logging as transformers_logging
 
     from ..engine import EngineConfig, LLMEngine

@@ -71,6 +71,8 @@ INLINE void store_bf16(uint16_t *x, int64_t left, vec a) { /* to the nearest, ti
 #define STEP 2
 #define AT_ONCE 2 /* steps over 64 bytes */
 #define OFFSET 0 /* added to a weight */
+#define INT8_SPEED 60.0 /* multiply-adds in a nanosecond, roughly */
+#define BF16_SPEED 30.0
 #define LEVELS 32767.0f
 #define FEW_WIDTH 2 /* panels side by side for one or two rows, and for more */
 #define MANY_WIDTH 1

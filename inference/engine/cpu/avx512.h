@@ -41,6 +41,8 @@ INLINE void store_bf16(uint16_t *x, int64_t left, vec a) {
 #define STEP 4
 #define AT_ONCE 1 /* steps over 64 bytes */
 #define OFFSET 128 /* added to a weight */
+#define INT8_SPEED 180.0 /* multiply-adds in a nanosecond, roughly */
+#define BF16_SPEED 90.0
 #define LEVELS 127.0f
 #define FEW_WIDTH 4 /* panels side by side for one or two rows, and for more */
 #define MANY_WIDTH 2

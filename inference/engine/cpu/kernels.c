@@ -3,12 +3,12 @@
    A weight matrix [N, K] lies in panels of 16 rows: [N/16][K/w][16][w] with w = STEP for int8, 2 for bf16, so that
    w neighbouring numbers of 16 rows lie side by side, as the dot product instructions want them. The KV cache has blocks of 16 tokens: keys [block][kv head][D/2][16][2], values [block][kv head][8][D][2], bf16. */
 
+#define _GNU_SOURCE
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <omp.h>
 
 #define INLINE static inline __attribute__((always_inline))
 #define LANES 16
@@ -16,8 +16,9 @@
 #define SPAN 4           /* blocks of keys that are scored together */
 #define ROWS 32          /* query vectors that walk over the keys together */
 #define MAX_DIM 256
-#define PARALLEL (1 << 19) /* multiply-adds below which a second thread costs more than it brings */
 #define LOWEST -1e30f
+
+#include "team.h"
 
 /* Memory of the calling thread that grows to the largest request; NULL where there is none left. */
 static void *scratch(int slot, size_t bytes) {
@@ -52,6 +53,67 @@ INLINE vec v_exp(vec x) {
 
 INLINE vec v_sigmoid(vec x) { return 1.0f / (v_exp(-v_max(v_all(-80.0f), x)) + 1.0f); }
 INLINE vec v_tanh(vec x) { return 2.0f * v_sigmoid(2.0f * x) - 1.0f; }
+
+/* ---- Norms and gates ---------------------------------------------------------------------------------- */
+
+INLINE void normalize(const float *x, const float *weight, float *y, int64_t size, float eps) {
+    vec squares = {0};
+    for (int64_t i = 0; i < size; i += WIDE) {
+        vec part = v_load_some(size - i, x + i);
+        squares += part * part;
+    }
+    const float by = 1.0f / sqrtf(v_sum(squares) / (float)size + eps);
+    for (int64_t i = 0; i < size; i += WIDE) {
+        const int64_t left = size - i;
+        v_store_some(y + i, left, v_load_some(left, x + i) * by * v_load_some(left, weight + i));
+    }
+}
+
+/* y [size] = activation(x[:size]) * x[size:]; SiLU, or GELU by tanh. */
+INLINE void gate_row(const float *x, float *y, int64_t size, int64_t gelu) {
+    for (int64_t i = 0; i < size; i += WIDE) {
+        const int64_t left = size - i;
+        vec g = v_load_some(left, x + i), u = v_load_some(left, x + size + i), z = g;
+        if (gelu) z = g * 1.5957691216f * (g * g * 0.044715f + 1.0f); /* x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)) */
+        v_store_some(y + i, left, g * v_sigmoid(z) * u);
+    }
+}
+
+/* Nanoseconds of one number, roughly: of a row that is rounded, normalised, gated. */
+#define ROUNDING 0.15
+#define NORMING 0.1
+#define GATING 0.4
+
+typedef struct { const float *x, *weight; float *y; int64_t size, gelu; float eps; } rowwise;
+
+static void norm_rows(const void *work, int64_t begin, int64_t end, int member) {
+    const rowwise *r = work;
+    for (int64_t t = begin; t < end; t++) normalize(r->x + t * r->size, r->weight, r->y + t * r->size, r->size, r->eps);
+}
+
+static void gate_rows(const void *work, int64_t begin, int64_t end, int member) {
+    const rowwise *r = work;
+    for (int64_t t = begin; t < end; t++) gate_row(r->x + t * 2 * r->size, r->y + t * r->size, r->size, r->gelu);
+}
+
+/* One phase over rows. In place it is not to be computed twice, so by nobody else. */
+static void each_row(void (*run)(const void *, int64_t, int64_t, int), const rowwise *r, int64_t tokens, double number) {
+    const int size = r->x == r->y || (double)(tokens * r->size) * number < ALONE ? 1 : most_members();
+    job j = {0};
+    add_phase(&j, size, (phase){run, NULL, r, tokens}, (double)r->size * number);
+    run_job(&j, size);
+}
+
+void rms_norm(const float *x, const float *weight, float *y, int64_t tokens, int64_t size, float eps) {
+    const rowwise r = {x, weight, y, size, 0, eps};
+    each_row(norm_rows, &r, tokens, NORMING);
+}
+
+/* y [tokens, size] = activation(x[:, :size]) * x[:, size:] */
+void gate(const float *x, float *y, int64_t tokens, int64_t size, int64_t gelu) {
+    const rowwise r = {x, NULL, y, size, gelu, 0};
+    each_row(gate_rows, &r, tokens, GATING);
+}
 
 /* ---- Linear layers ------------------------------------------------------------------------------------ */
 
@@ -194,47 +256,85 @@ TILES(bf16, const operand *)
 
 INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* This thread's share of count things. */
-INLINE void share(int64_t count, int64_t *begin, int64_t *end) {
-    int64_t threads = omp_get_num_threads(), me = omp_get_thread_num();
-    *begin = count * me / threads, *end = count * (me + 1) / threads;
+/* A product of a step: what goes in, with what, and where to. */
+typedef struct {
+    const matrix *w;
+    const float *x;      /* [tokens, K] */
+    const float *norm;   /* [K] by which rows are normalised first, or NULL */
+    float eps;
+    int gated, gelu;     /* x is [tokens, 2 K], to be gated first */
+    int64_t tokens;
+    float *y;            /* [tokens, N] */
+    const float *addend; /* the same, not in place: a piece may be computed twice. Or NULL */
+    char *memory;        /* for rows as the matrix's format wants them */
+    size_t stride;       /* between the memories of members, or 0: they share one */
+    int members;
+} product;
+
+#define OWN_ROUNDING 2500.0 /* nanoseconds up to which each member rounds all rows for itself, rather than wait for others */
+
+INLINE size_t row_bytes(const matrix *w) { return ((size_t)w->cols * 4 + 127) & ~(size_t)63; }
+
+INLINE size_t rounded_bytes(const matrix *w, int64_t tokens) {
+    const int64_t numbers = tokens * w->cols;
+    const size_t bytes = w->group ? numbers * sizeof(activation) + numbers / w->group * 8 + 64 : numbers * sizeof(operand);
+    return (bytes + 127) & ~(size_t)63;
 }
 
-/* The functions that end in _part are called by all threads of a team, and each does its share. */
-
-INLINE size_t linear_bytes(const matrix *w, int64_t tokens) {
-    return (size_t)tokens * (w->group ? w->cols * sizeof(activation) + w->cols / w->group * 8 + 64 : w->cols * sizeof(operand)) + 128;
+INLINE double rounding_cost(const product *p) {
+    return (double)p->w->cols * (ROUNDING + (p->norm ? NORMING : 0) + (p->gated ? GATING : 0));
 }
 
-INLINE quantized quantized_in(const matrix *w, int64_t tokens, void *memory) {
-    float *scales = (float *)((char *)memory + ((tokens * w->cols * sizeof(activation) + 63) & ~63));
-    return (quantized){memory, scales, (int32_t *)(scales + tokens * (w->cols / w->group))};
+INLINE int is_rounded_by_each(const product *p) { return (double)p->tokens * rounding_cost(p) < OWN_ROUNDING; }
+
+/* Rounded rows, and one for each member that is not rounded yet. */
+INLINE size_t product_bytes(const product *p, int size) {
+    const size_t rounded = rounded_bytes(p->w, p->tokens);
+    return (is_rounded_by_each(p) ? rounded * size : rounded) + row_bytes(p->w) * size;
 }
 
-/* x as the matrix's format wants it, into memory. */
-static void round_part(const matrix *w, const float *x, int64_t tokens, void *memory) {
+INLINE quantized quantized_in(const matrix *w, int64_t tokens, const void *memory) {
+    const float *scales = (const float *)((const char *)memory + ((tokens * w->cols * sizeof(activation) + 63) & ~63));
+    return (quantized){memory, scales, (const int32_t *)(scales + tokens * (w->cols / w->group))};
+}
+
+INLINE char *rounded_of(const product *p, int member) { return p->memory + member * p->stride; }
+
+/* Rows begin..end as the matrix's format wants them. */
+static void round_rows(const void *work, int64_t begin, int64_t end, int member) {
+    const product *p = work;
+    const matrix *w = p->w;
     const int64_t cols = w->cols;
-    int64_t begin, end;
-    share(tokens, &begin, &end);
+    char *memory = rounded_of(p, member), *rows = p->memory + (p->stride ? p->stride * p->members : rounded_bytes(w, p->tokens));
+    float *buffer = (float *)(rows + member * row_bytes(w));
     for (int64_t t = begin; t < end; t++) {
+        const float *x = p->x + t * cols * (p->gated ? 2 : 1);
+        if (p->norm) normalize(x, p->norm, buffer, cols, p->eps), x = buffer;
+        if (p->gated) gate_row(x, buffer, cols, p->gelu), x = buffer;
         if (w->group) {
-            quantized q = quantized_in(w, tokens, memory);
+            const quantized q = quantized_in(w, p->tokens, memory);
             const int64_t groups = cols / w->group;
-            quantize_row(x + t * cols, cols, w->group, (activation *)q.values + t * cols, (float *)q.scales + t * groups, (int32_t *)q.shifts + t * groups);
+            quantize_row(x, cols, w->group, (activation *)q.values + t * cols, (float *)q.scales + t * groups, (int32_t *)q.shifts + t * groups);
         } else
             for (int64_t i = 0; i < cols; i += WIDE)
-                store_operands((operand *)memory + t * cols + i, cols - i, v_load_some(cols - i, x + t * cols + i));
+                store_operands((operand *)memory + t * cols + i, cols - i, v_load_some(cols - i, x + i));
     }
 }
 
-/* y [tokens, N] = what round_part left in memory times the matrix, plus bias, plus what is to be added or NULL. */
-static void multiply_part(const matrix *w, void *memory, float *y, int64_t tokens, const float *addend) {
-    const int64_t cols = w->cols, groups = w->group ? cols / w->group : 0, panel = cols * LANES * (w->group ? 1 : 2);
+static void round_all(const void *work, int member) { round_rows(work, 0, ((const product *)work)->tokens, member); }
+
+#define PANELS 2 /* a unit of work: what tiles of many rows want side by side */
+
+/* Units begin..end of y = the rounded rows times the matrix, plus bias, plus what is to be added. */
+static void multiply(const void *work, int64_t begin, int64_t end, int member) {
+    const product *p = work;
+    const matrix *w = p->w;
+    begin *= PANELS, end = smaller(end * PANELS, (w->rows + LANES - 1) / LANES);
+    const void *memory = rounded_of(p, member);
+    const int64_t tokens = p->tokens, cols = w->cols, groups = w->group ? cols / w->group : 0, panel = cols * LANES * (w->group ? 1 : 2);
     const quantized all = w->group ? quantized_in(w, tokens, memory) : (quantized){0};
     const int width = tokens < 3 ? FEW_WIDTH : MANY_WIDTH, most = w->group ? 6 : HALF_ROWS;
     const int64_t second = width > 1 ? panel : 0;
-    int64_t begin, end;
-    share((w->rows + LANES - 1) / LANES, &begin, &end);
     for (int64_t block = begin; block < end;) {
         int blocks = (int)smaller(width, end - block);
         if (blocks == 3) blocks = 2;
@@ -245,16 +345,35 @@ static void multiply_part(const matrix *w, void *memory, float *y, int64_t token
             /* While these rows are computed, fetch the next panels: both, or one with each of the first two tiles. */
             const char *next = (const char *)w->weight + (block + blocks) * panel, *ahead[2] = {next, next + second};
             if (tokens > most) ahead[0] = ahead[1] = t == 0 ? next : tile == 1 ? next + second : memory;
-            target part = {y + t * w->rows, addend ? addend + t * w->rows : NULL};
+            target part = {p->y + t * w->rows, p->addend ? p->addend + t * w->rows : NULL};
             if (w->group) {
                 quantized q = {all.values + t * cols, all.scales + t * groups, all.shifts + t * groups};
                 int8_tiles(rows, blocks, w, q, block, part, ahead);
             } else
-                bf16_tiles(rows, blocks, w, (operand *)memory + t * cols, block, part, ahead);
+                bf16_tiles(rows, blocks, w, (const operand *)memory + t * cols, block, part, ahead);
             t += rows;
         }
         block += blocks;
     }
+}
+
+/* Nanoseconds of a panel, roughly: its bytes from memory, or its products. */
+static double panel_cost(const matrix *w, int64_t tokens) {
+    const double numbers = (double)(w->cols * LANES), bytes = numbers * (w->group ? 1 : 2);
+    return fmax(bytes / 10, numbers * (double)tokens / (w->group ? INT8_SPEED : BF16_SPEED));
+}
+
+INLINE double product_cost(const product *p) {
+    return (double)p->tokens * rounding_cost(p) + panel_cost(p->w, p->tokens) * (double)(p->w->rows / LANES);
+}
+
+/* The phases of a product, with memory of product_bytes. */
+static void add_product(job *j, int size, product *p, char *memory) {
+    const int64_t units = (p->w->rows + PANELS * LANES - 1) / (PANELS * LANES);
+    p->memory = memory, p->members = size;
+    p->stride = is_rounded_by_each(p) ? rounded_bytes(p->w, p->tokens) : 0;
+    if (!p->stride) add_phase(j, size, (phase){round_rows, NULL, p, p->tokens}, rounding_cost(p));
+    add_phase(j, size, (phase){multiply, p->stride ? round_all : NULL, p, units}, panel_cost(p->w, p->tokens) * PANELS);
 }
 
 /* Into how many steps up to its largest magnitude a group of activations is rounded. */
@@ -263,36 +382,37 @@ int64_t activation_levels(void) { return (int64_t)LEVELS; }
 /* These three return 0, or 1 without having done anything when there is not enough memory. */
 
 int linear(const matrix *w, const float *x, float *y, int64_t tokens) {
-    void *memory = scratch(0, linear_bytes(w, tokens));
+    product p = {.w = w, .x = x, .tokens = tokens, .y = y};
+    const int size = product_cost(&p) < ALONE ? 1 : most_members();
+    char *memory = scratch(0, product_bytes(&p, size));
     if (!memory) return 1;
-#pragma omp parallel if (tokens * w->cols * w->rows > PARALLEL)
-    {
-        round_part(w, x, tokens, memory);
-#pragma omp barrier
-        multiply_part(w, memory, y, tokens, NULL);
-    }
+    job j = {0};
+    add_product(&j, size, &p, memory);
+    run_job(&j, size);
     return 0;
 }
 
-/* [N, K] float -> panels. For int8 the scale of each row's group is its largest magnitude / 127. */
-void pack(const float *weight, int64_t rows, int64_t cols, int64_t group, void *panels, float *scales) {
-#pragma omp parallel for
-    for (int64_t n = 0; n < rows; n++) {
-        const float *row = weight + n * cols;
+typedef struct { const float *weight; int64_t rows, cols, group; void *panels; float *scales; } packing;
+
+static void pack_panels(const void *work, int64_t begin, int64_t end, int member) {
+    const packing *p = work;
+    const int64_t cols = p->cols, group = p->group;
+    for (int64_t n = begin * LANES; n < smaller(end * LANES, p->rows); n++) {
+        const float *row = p->weight + n * cols;
         const int64_t panel = n / LANES, lane = n % LANES;
         if (!group) {
-            uint16_t rounded[WIDE], *target = (uint16_t *)panels + panel * cols * LANES + lane * 2;
+            uint16_t rounded[WIDE], *target = (uint16_t *)p->panels + panel * cols * LANES + lane * 2;
             for (int64_t k = 0; k < cols; k++) {
                 if (k % WIDE == 0) store_bf16(rounded, cols - k, v_load_some(cols - k, row + k));
                 target[k / 2 * 32 + k % 2] = rounded[k % WIDE];
             }
             continue;
         }
-        uint8_t *target = (uint8_t *)panels + panel * cols * LANES + lane * STEP;
+        uint8_t *target = (uint8_t *)p->panels + panel * cols * LANES + lane * STEP;
         for (int64_t g = 0; g < cols / group; g++) {
             float top = 0.0f;
             for (int64_t k = g * group; k < (g + 1) * group; k++) top = fmaxf(top, fabsf(row[k]));
-            scales[(panel * (cols / group) + g) * LANES + lane] = top / 127.0f;
+            p->scales[(panel * (cols / group) + g) * LANES + lane] = top / 127.0f;
             float inverse = top > 0 ? 127.0f / top : 0.0f;
             for (int64_t k = g * group; k < (g + 1) * group; k++)
                 target[k / STEP * (LANES * STEP) + k % STEP] = (uint8_t)((int)lrintf(row[k] * inverse) + OFFSET);
@@ -300,50 +420,13 @@ void pack(const float *weight, int64_t rows, int64_t cols, int64_t group, void *
     }
 }
 
-/* ---- Norms and gates ---------------------------------------------------------------------------------- */
-
-INLINE void normalize(const float *x, const float *weight, float *y, int64_t size, float eps) {
-    vec squares = {0};
-    for (int64_t i = 0; i < size; i += WIDE) {
-        vec part = v_load_some(size - i, x + i);
-        squares += part * part;
-    }
-    const float by = 1.0f / sqrtf(v_sum(squares) / (float)size + eps);
-    for (int64_t i = 0; i < size; i += WIDE) {
-        const int64_t left = size - i;
-        v_store_some(y + i, left, v_load_some(left, x + i) * by * v_load_some(left, weight + i));
-    }
-}
-
-static void norm_part(const float *x, const float *weight, float *y, int64_t tokens, int64_t size, float eps) {
-    int64_t begin, end;
-    share(tokens, &begin, &end);
-    for (int64_t t = begin; t < end; t++) normalize(x + t * size, weight, y + t * size, size, eps);
-}
-
-void rms_norm(const float *x, const float *weight, float *y, int64_t tokens, int64_t size, float eps) {
-#pragma omp parallel if (tokens * size * 4 > PARALLEL)
-    norm_part(x, weight, y, tokens, size, eps);
-}
-
-/* y [tokens, size] = activation(x[:, :size]) * x[:, size:]; SiLU, or GELU by tanh. */
-static void gate_part(const float *x, float *y, int64_t tokens, int64_t size, int64_t gelu) {
-    int64_t begin, end;
-    share(tokens, &begin, &end);
-    for (int64_t t = begin; t < end; t++)
-        for (int64_t i = 0; i < size; i += WIDE) {
-            const int64_t left = size - i;
-            vec g = v_load_some(left, x + t * 2 * size + i);
-            vec u = v_load_some(left, x + t * 2 * size + size + i);
-            vec z = g; /* GELU: x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)) */
-            if (gelu) z = g * 1.5957691216f * (g * g * 0.044715f + 1.0f);
-            v_store_some(y + t * size + i, left, g * v_sigmoid(z) * u);
-        }
-}
-
-void gate(const float *x, float *y, int64_t tokens, int64_t size, int64_t gelu) {
-#pragma omp parallel if (tokens * size * 16 > PARALLEL)
-    gate_part(x, y, tokens, size, gelu);
+/* [N, K] float -> panels. For int8 the scale of each row's group is its largest magnitude / 127. */
+void pack(const float *weight, int64_t rows, int64_t cols, int64_t group, void *panels, float *scales) {
+    const packing p = {weight, rows, cols, group, panels, scales};
+    const int size = most_members();
+    job j = {0};
+    add_phase(&j, size, (phase){pack_panels, NULL, &p, (rows + LANES - 1) / LANES}, (double)(cols * LANES) * 2);
+    run_job(&j, size);
 }
 
 /* ---- Attention ---------------------------------------------------------------------------------------- */
@@ -387,26 +470,40 @@ INLINE const float *prepared(const layer *l, const float *x, const float *norm, 
     return buffer;
 }
 
-INLINE void write_token(const layer *l, const plan *p, heads q, heads k, heads v, const float *cos, const float *sin, int64_t rotary, int64_t t, operand *queries) {
+typedef struct { const float *cos, *sin; int64_t rotary; } rotation; /* [tokens, rotary] each, or NULL: rotated already */
+
+/* What a layer's attention works with and on. */
+typedef struct {
+    const layer *l;
+    const plan *p;
+    heads q, k, v;
+    rotation r;
+    operand *queries; /* [tokens, heads, dim] */
+    float *partials;  /* [partials, heads, 2 + dim] */
+    float *output;    /* [tokens, heads, dim] */
+} attending;
+
+/* A key head's key, value and queries of one token: the former two into the cache. */
+INLINE void write_head(const attending *a, int64_t t, int64_t h) {
     float buffer[2 * MAX_DIM];
-    const int64_t dim = l->dim, block = p->slots[t] / TOKENS, at = p->slots[t] % TOKENS;
-    if (cos) cos += t * rotary, sin += t * rotary;
-    for (int64_t h = 0; h < l->heads; h++) {
-        const float *x = prepared(l, q.data + t * q.token + h * q.head, l->query_norm, cos, sin, rotary, buffer);
+    uint16_t rounded[MAX_DIM];
+    const layer *l = a->l;
+    const int64_t dim = l->dim, sharing = l->heads / l->kv_heads, rotary = a->r.rotary;
+    const int64_t place = (a->p->slots[t] / TOKENS * l->kv_heads + h) * dim * TOKENS, at = a->p->slots[t] % TOKENS;
+    const float *cos = a->r.cos ? a->r.cos + t * rotary : NULL, *sin = cos ? a->r.sin + t * rotary : NULL;
+    for (int64_t g = h * sharing; g < (h + 1) * sharing; g++) {
+        const float *x = prepared(l, a->q.data + t * a->q.token + g * a->q.head, l->query_norm, cos, sin, rotary, buffer);
         for (int64_t d = 0; d < dim; d += WIDE)
-            store_operands(queries + (t * l->heads + h) * dim + d, WIDE, v_load(x + d) * l->scale);
+            store_operands(a->queries + (t * l->heads + g) * dim + d, WIDE, v_load(x + d) * l->scale);
     }
-    for (int64_t h = 0; h < l->kv_heads; h++) {
-        uint16_t rounded[MAX_DIM];
-        const float *x = prepared(l, k.data + t * k.token + h * k.head, l->key_norm, cos, sin, rotary, buffer);
-        for (int64_t d = 0; d < dim; d += WIDE) store_bf16(rounded + d, WIDE, v_load(x + d));
-        uint16_t *key = l->keys + (block * l->kv_heads + h) * dim * TOKENS + at * 2;
-        for (int64_t d = 0; d < dim; d += 2) memcpy(key + d * TOKENS, rounded + d, 4);
-        const float *y = v.data + t * v.token + h * v.head;
-        for (int64_t d = 0; d < dim; d += WIDE) store_bf16(rounded + d, WIDE, v_load(y + d));
-        uint16_t *value = l->values + (block * l->kv_heads + h) * dim * TOKENS + at / 2 * dim * 2 + at % 2;
-        for (int64_t d = 0; d < dim; d++) value[d * 2] = rounded[d];
-    }
+    const float *x = prepared(l, a->k.data + t * a->k.token + h * a->k.head, l->key_norm, cos, sin, rotary, buffer);
+    for (int64_t d = 0; d < dim; d += WIDE) store_bf16(rounded + d, WIDE, v_load(x + d));
+    uint16_t *key = l->keys + place + at * 2;
+    for (int64_t d = 0; d < dim; d += 2) memcpy(key + d * TOKENS, rounded + d, 4);
+    const float *y = a->v.data + t * a->v.token + h * a->v.head;
+    for (int64_t d = 0; d < dim; d += WIDE) store_bf16(rounded + d, WIDE, v_load(y + d));
+    uint16_t *value = l->values + place + at / 2 * dim * 2 + at % 2;
+    for (int64_t d = 0; d < dim; d++) value[d * 2] = rounded[d];
 }
 
 typedef struct { const operand *query; int32_t position, row, head; float most, sum; float *output; } vector;
@@ -570,41 +667,67 @@ static void merge(const layer *l, const plan *p, int64_t index, const float *par
     }
 }
 
-typedef struct { const float *cos, *sin; int64_t rotary; } rotation; /* [tokens, rotary] each, or NULL: rotated already */
-typedef struct { operand *queries; float *partials; int64_t next; } workspace;
-
 INLINE size_t attention_bytes(const layer *l, const plan *p) {
     return (size_t)p->tokens * l->heads * l->dim * sizeof(operand) + 64 + (size_t)p->partials * l->heads * (l->dim + 2) * 4;
 }
 
-INLINE workspace workspace_in(const layer *l, const plan *p, void *memory) {
-    const size_t queries = ((size_t)p->tokens * l->heads * l->dim * sizeof(operand) + 63) & ~(size_t)63;
-    return (workspace){memory, (float *)((char *)memory + queries), 0};
+/* Units: a key head of a token. */
+static void write_heads(const void *work, int64_t begin, int64_t end, int member) {
+    const attending *a = work;
+    for (int64_t i = begin; i < end; i++) write_head(a, i / a->l->kv_heads, i % a->l->kv_heads);
+}
+
+/* Units: a key head of an item. */
+static void attend_items(const void *work, int64_t begin, int64_t end, int member) {
+    const attending *a = work;
+    const int64_t heads = a->l->kv_heads;
+    for (int64_t i = begin; i < end; i++) attend_item(a->l, a->p, i / heads, i % heads, a->queries, a->partials, a->output);
+}
+
+/* Units: a key head of the only item, whose one row is the only one to see its key. */
+static void attend_token(const void *work, int64_t begin, int64_t end, int member) {
+    for (int64_t i = begin; i < end; i++) write_heads(work, i, i + 1, member), attend_items(work, i, i + 1, member);
+}
+
+static void merge_rows(const void *work, int64_t begin, int64_t end, int member) {
+    const attending *a = work;
+    for (int64_t i = begin; i < end; i++) merge(a->l, a->p, i, a->partials, a->output);
+}
+
+/* Nanoseconds of all items, roughly. */
+static double items_cost(const layer *l, const plan *p) {
+    double cost = 0;
+    for (int64_t i = 0; i < p->items; i++) {
+        const double keys = p->key_end[i] - p->key_begin[i], rows = p->row_end[i] - p->row_begin[i];
+        cost += keys * (double)l->dim * (rows * (double)l->heads / 16 + (double)l->kv_heads * 4 / 10) + 200;
+    }
+    return cost;
+}
+
+/* The phases of an attention, with memory of attention_bytes. */
+static void add_attention(job *j, int size, attending *a, char *memory) {
+    const layer *l = a->l;
+    const plan *p = a->p;
+    const int64_t units = p->items * l->kv_heads;
+    const double head = (double)(l->dim * (l->heads / l->kv_heads + 2)) * 0.5, unit = items_cost(l, p) / (double)(units ? units : 1);
+    a->queries = (operand *)memory;
+    a->partials = (float *)(memory + (((size_t)p->tokens * l->heads * l->dim * sizeof(operand) + 63) & ~(size_t)63));
+    if (p->tokens == 1 && p->items == 1)
+        return add_phase(j, size, (phase){attend_token, NULL, a, units}, unit + head);
+    add_phase(j, size, (phase){write_heads, NULL, a, p->tokens * l->kv_heads}, head);
+    add_phase(j, size, (phase){attend_items, NULL, a, units}, unit);
+    add_phase(j, size, (phase){merge_rows, NULL, a, p->merges}, (double)(l->heads * l->dim));
 }
 
 /* output [tokens, heads, dim] */
-static void attention_part(const layer *l, const plan *p, const heads *qkv, rotation r, workspace *w, float *output) {
-    int64_t begin, end;
-    share(p->tokens, &begin, &end);
-    for (int64_t t = begin; t < end; t++) write_token(l, p, qkv[0], qkv[1], qkv[2], r.cos, r.sin, r.rotary, t, w->queries);
-#pragma omp barrier
-    for (;;) {
-        int64_t unit = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED);
-        if (unit >= p->items * l->kv_heads) break;
-        attend_item(l, p, unit / l->kv_heads, unit % l->kv_heads, w->queries, w->partials, output);
-    }
-#pragma omp barrier
-    share(p->merges, &begin, &end);
-    for (int64_t i = begin; i < end; i++) merge(l, p, i, w->partials, output);
-}
-
 int attention(const layer *l, const plan *p, const heads *qkv, const float *cos, const float *sin, int64_t rotary, float *output) {
-    void *memory = scratch(1, attention_bytes(l, p));
+    char *memory = scratch(1, attention_bytes(l, p));
     if (!memory) return 1;
-    workspace w = workspace_in(l, p, memory);
-    rotation r = {cos, sin, rotary};
-#pragma omp parallel if (p->items * l->kv_heads > 3)
-    attention_part(l, p, qkv, r, &w, output);
+    attending a = {l, p, qkv[0], qkv[1], qkv[2], {cos, sin, rotary}, .output = output};
+    const int size = items_cost(l, p) < ALONE ? 1 : most_members();
+    job j = {0};
+    add_attention(&j, size, &a, memory);
+    run_job(&j, size);
     return 0;
 }
 
@@ -618,45 +741,29 @@ typedef struct {
     float input_eps, post_eps;
 } decoder;
 
-INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+INLINE size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-/* y [tokens, size] = z + MLP(norm(z)), z = x + attention(norm(x)). Rows of a token are normalised, gated and rounded by
-   one thread, so only products and attention have to wait for each other. */
+/* y [tokens, size] = z + MLP(norm(z)), z = x + attention(norm(x)) */
 int decode(const decoder *l, const plan *p, const float *x, const float *cos, const float *sin, int64_t rotary, float *y) {
     const layer *a = l->attention;
-    const int64_t tokens = p->tokens, inner = l->gate_up->rows, wide = l->qkv->rows, attended = a->heads * a->dim;
-    float *normed = scratch(2, (size_t)tokens * (l->size + attended + larger(wide, inner) + inner / 2) * 4);
-    void *memory = scratch(0, larger(larger(linear_bytes(l->qkv, tokens), linear_bytes(l->o, tokens)),
-                                     larger(linear_bytes(l->gate_up, tokens), linear_bytes(l->down, tokens))));
-    void *space = scratch(1, attention_bytes(a, p));
-    if (!normed || !memory || !space) return 1;
-    float *heard = normed + tokens * l->size, *hidden = heard + tokens * attended;
-    float *gated = hidden + tokens * larger(wide, inner);
-    workspace w = workspace_in(a, p, space);
-    const rotation r = {cos, sin, rotary};
-    const heads qkv[3] = {{hidden, wide, a->dim}, {hidden + attended, wide, a->dim}, {hidden + attended + a->kv_heads * a->dim, wide, a->dim}};
-#pragma omp parallel
-    {
-        norm_part(x, l->input_norm, normed, tokens, l->size, l->input_eps);
-        round_part(l->qkv, normed, tokens, memory);
-#pragma omp barrier
-        multiply_part(l->qkv, memory, hidden, tokens, NULL);
-#pragma omp barrier
-        attention_part(a, p, qkv, r, &w, heard);
-#pragma omp barrier
-        round_part(l->o, heard, tokens, memory);
-#pragma omp barrier
-        multiply_part(l->o, memory, y, tokens, x);
-#pragma omp barrier
-        norm_part(y, l->post_norm, normed, tokens, l->size, l->post_eps);
-        round_part(l->gate_up, normed, tokens, memory);
-#pragma omp barrier
-        multiply_part(l->gate_up, memory, hidden, tokens, NULL);
-#pragma omp barrier
-        gate_part(hidden, gated, tokens, inner / 2, l->gelu);
-        round_part(l->down, gated, tokens, memory);
-#pragma omp barrier
-        multiply_part(l->down, memory, y, tokens, y);
-    }
+    const int size = most_members();
+    const int64_t tokens = p->tokens, wide = l->qkv->rows, inner = l->gate_up->rows, attended = a->heads * a->dim;
+    float *hidden = scratch(2, (size_t)tokens * ((size_t)larger(wide, inner) + attended + l->size) * 4);
+    float *heard = hidden + tokens * larger(wide, inner), *between = heard + tokens * attended;
+    product qkv = {.w = l->qkv, .x = x, .norm = l->input_norm, .eps = l->input_eps, .tokens = tokens, .y = hidden};
+    product o = {.w = l->o, .x = heard, .tokens = tokens, .y = between, .addend = x};
+    product gate_up = {.w = l->gate_up, .x = between, .norm = l->post_norm, .eps = l->post_eps, .tokens = tokens, .y = hidden};
+    product down = {.w = l->down, .x = hidden, .gated = 1, .gelu = (int)l->gelu, .tokens = tokens, .y = y, .addend = between};
+    char *memory = scratch(0, larger(larger(product_bytes(&qkv, size), product_bytes(&o, size)), larger(product_bytes(&gate_up, size), product_bytes(&down, size))));
+    char *space = scratch(1, attention_bytes(a, p));
+    if (!hidden || !memory || !space) return 1;
+    attending attend = {a, p, {hidden, wide, a->dim}, {hidden + attended, wide, a->dim}, {hidden + attended + a->kv_heads * a->dim, wide, a->dim}, {cos, sin, rotary}, .output = heard};
+    job j = {0};
+    add_product(&j, size, &qkv, memory);
+    add_attention(&j, size, &attend, space);
+    add_product(&j, size, &o, memory);
+    add_product(&j, size, &gate_up, memory);
+    add_product(&j, size, &down, memory);
+    run_job(&j, j.cost < ALONE ? 1 : size);
     return 0;
 }

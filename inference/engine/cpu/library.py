@@ -25,10 +25,10 @@ import torch
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("kernels.c")
-HEADERS = (SOURCE.with_name("avx512.h"), SOURCE.with_name("avx2.h"))  # the compiler's target decides which is used
+HEADERS = tuple(map(SOURCE.with_name, ("team.h", "avx512.h", "avx2.h")))  # the compiler's target decides which of two
 NEEDED = {"avx2", "fma"}
 FLAGS = (
-    *("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"),
+    *("-O3", "-march=native", "-mprefer-vector-width=512", "-pthread", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC", "-w"),
 )
 WIDE = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}
@@ -64,7 +64,6 @@ def load() -> ctypes.CDLL | None:
     if compiler is None:
         return _without("there is no C compiler (Debian: apt-get install gcc libc6-dev)")
     try:
-        # torch's own OpenMP is in the process already and serves both: their threads are the same ones.
         return opened(compiled(compiler, FLAGS if is_wide() else NARROW_FLAGS))
     except (OSError, subprocess.SubprocessError) as error:
         return _without(f"compiling them failed: {error}")
@@ -81,7 +80,7 @@ def opened(file: Path) -> ctypes.CDLL:
         function = getattr(library, name)
         function.argtypes = arguments
         function.restype = _checked if name in ALLOCATING else None
-    library.activation_levels.restype = _INT
+    library.activation_levels.restype = library.evictions.restype = _INT
     return library
 
 
