@@ -63,7 +63,7 @@ class ApiKey(TenantModel):
     @classmethod
     def find_again(cls, ids: Iterable[UUID]) -> dict[UUID, Self]:
         """Those of the keys with these ids that were not revoked meanwhile, in one query."""
-        return {key.pk: key for key in cls._unrevoked().filter(pk__in=ids)}
+        return {key.pk: key for key in cls._unrevoked().select_related("tenant").filter(pk__in=ids)}
 
     @classmethod
     def _unrevoked(cls) -> models.QuerySet[Self]:

@@ -179,6 +179,10 @@ class Tenant(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("chat:new", args=[self.slug])
 
+    def allows(self, model: str) -> bool:
+        """Whether its people may use this model."""
+        return not self.allowed_models or model in self.allowed_models
+
     def become_nameless(self) -> None:
         """Nothing in it tells whose it was."""
         self.name, self.slug, self.accent = "Erased", f"erased-{self.pk.hex[-12:]}", ""

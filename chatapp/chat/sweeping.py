@@ -71,12 +71,14 @@ def release_recorded() -> int:
 
 
 def stop_unwanted() -> int:
-    """Stop what is being written for people, workspaces and keys that may no longer have it, whoever took that from
-    them; call it in the scope of all tenants. Returns how many were told.
+    """Stop what is being written for people, workspaces and keys that may no longer have it, or not by this model,
+    whoever took that from them; call it in the scope of all tenants. Returns how many were told.
     """
     here = Membership.objects.active().filter(user=OuterRef("user_id"), tenant=OuterRef("tenant_id"))
     unwanted = Generation.objects.unfinished().filter(~Exists(here) | Q(api_key__revoked_at__isnull=False))
-    names = _names(unwanted)
+    choosy = Generation.objects.unfinished().exclude(tenant__allowed_models=[]).exclude(model="")
+    by_model = {str(row.pk) for row in choosy.select_related("tenant") if not row.tenant.allows(row.model)}
+    names = _names(unwanted) | by_model
     try:
         for generation in names:
             get_transport().cancel(generation)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from uuid import UUID
 
 import structlog
 from channels.db import database_sync_to_async
@@ -19,7 +18,7 @@ from chatapp.queue.transport import get_transport
 from inference.errors import InferenceError, TransportUnavailable, UnknownGeneration
 from inference.messages import Ended, Event, Job, Started
 
-from .keys import key_watch
+from .keys import Caller, key_watch
 
 logger = structlog.get_logger(__name__)
 
@@ -143,9 +142,9 @@ class Answers:
     calls ``leave`` in the end.
     """
 
-    def __init__(self, jobs: Sequence[Job], key: UUID) -> None:
+    def __init__(self, jobs: Sequence[Job], caller: Caller) -> None:
         self.all = [Answer(job) for job in jobs]
-        key_watch.listen(self._end, key)
+        key_watch.listen(self._end, caller)
 
     @property
     def started(self) -> Started | None:

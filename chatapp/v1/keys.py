@@ -6,10 +6,11 @@ One query per process every two seconds, however many calls it serves: the datab
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from uuid import UUID
 
 from accounts.models import ApiKey
-from chatapp.common.errors import ChatappError, Forbidden
+from chatapp.common.errors import ChatappError, Forbidden, ModelNotFound
 from chatapp.common.threads import in_thread
 from chatapp.common.watch import Watch
 
@@ -34,24 +35,34 @@ def authenticate(authorization: str) -> ApiKey:
     return key
 
 
-def find_refused(ids: Iterable[UUID]) -> dict[UUID, ChatappError]:
-    """Of keys that were good those that are no more, with what their callers are told."""
-    ids = set(ids)
-    good = ApiKey.find_again(ids)
-    refusals = {pk: _refusal(good.get(pk)) for pk in ids}
-    return {pk: error for pk, error in refusals.items() if error}
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A key that was good, and the model that it was good for."""
+
+    key: UUID
+    model: str
 
 
-def _refusal(key: ApiKey | None) -> ChatappError | None:
+def find_refused(callers: Iterable[Caller]) -> dict[Caller, ChatappError]:
+    """Those that may not have their answers any more, with what they are told."""
+    callers = set(callers)
+    good = ApiKey.find_again(caller.key for caller in callers)
+    refusals = {caller: _refusal(good.get(caller.key), caller.model) for caller in callers}
+    return {caller: error for caller, error in refusals.items() if error}
+
+
+def _refusal(key: ApiKey | None, model: str = "") -> ChatappError | None:
     if key is None:
         return InvalidKey()
     if not key.member_is_active:
         return Forbidden("The workspace of this API key, or the member it acts for there, is no longer active.")
+    if model and not key.tenant.allows(model):
+        return ModelNotFound()
     return None
 
 
-class KeyWatch(Watch[End, UUID]):
-    """Calls the listeners of keys that are no longer good with what their callers are told, each once."""
+class KeyWatch(Watch[End, Caller]):
+    """Calls the listeners of callers that may no longer have their answers with what they are told, each once."""
 
     def seconds(self) -> float:
         return LOOK_SECONDS
@@ -60,10 +71,10 @@ class KeyWatch(Watch[End, UUID]):
         if not self._listeners:
             return
         refused = await in_thread(find_refused)(list(self._listeners.values()))
-        for end, key in list(self._listeners.items()):
-            if key in refused:
+        for end, caller in list(self._listeners.items()):
+            if caller in refused:
                 self.remove(end)
-                end(refused[key])
+                end(refused[caller])
 
 
 key_watch = KeyWatch()

@@ -28,7 +28,7 @@ from inference.messages import Ended, Event, Job, Text
 
 from .answers import Answers, in_thread
 from .errors import MOST_SHOWN, InvalidCall, NoSuchAddress, WrongMethod, as_chatapp_error, error_response, failure
-from .keys import authenticate
+from .keys import Caller, authenticate
 from .schemas import ChatCall, parse_call
 from .sse import Reply, stream
 
@@ -48,7 +48,7 @@ class Begun:
     headers: dict[str, str]
 
     def follow(self) -> Answers:
-        return Answers(self.jobs, self.key)
+        return Answers(self.jobs, Caller(self.key, self.jobs[0].model))
 
 
 def door(method: str) -> Callable[[View], Any]:

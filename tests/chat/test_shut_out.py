@@ -33,9 +33,13 @@ def suspend_workspace(member):
     Tenant.objects.filter(pk=member.tenant_id).update(is_active=False)
 
 
+def forbid_the_model(member):
+    Tenant.objects.filter(pk=member.tenant_id).update(allowed_models=["another"])
+
+
 def ask(member):
     with tenant_scope(member.tenant_id):
-        return send_message(membership=member, text="What is it?", key=uuid.uuid4())
+        return send_message(membership=member, text="What is it?", key=uuid.uuid4(), model="test")
 
 
 def call(member):
@@ -46,7 +50,7 @@ def call(member):
     return key
 
 
-@pytest.mark.parametrize("shut_out", [suspend, remove, suspend_workspace])
+@pytest.mark.parametrize("shut_out", [suspend, remove, suspend_workspace, forbid_the_model])
 @pytest.mark.parametrize("begin", [ask, call])
 @pytest.mark.parametrize("is_running", [True, False])
 def test_what_is_being_written_is_stopped_and_others_go_on(member, transport, hand, shut_out, begin, is_running):
@@ -61,6 +65,13 @@ def test_what_is_being_written_is_stopped_and_others_go_on(member, transport, ha
     assert len(transport.live()) == (2 if is_running else 1)
     tasks.stop()
     assert len(transport.live()) == (2 if is_running else 1)
+
+
+def test_a_list_of_models_stops_no_answer_of_one_that_is_on_it(member, transport):
+    ask(member)
+    Tenant.objects.filter(pk=member.tenant_id).update(allowed_models=["another", "test"])
+    tasks.stop()
+    assert len(transport.live()) == 1
 
 
 def test_calls_with_a_revoked_key_are_stopped_and_those_with_another_go_on(member, transport):

@@ -42,6 +42,10 @@ def suspend_workspace(key):
     Tenant.objects.filter(pk=key.tenant_id).update(is_active=False)
 
 
+def forbid_the_model(key):
+    Tenant.objects.filter(pk=key.tenant_id).update(allowed_models=["another"])
+
+
 def erase_workspace(key):
     begin_erasing(rows=[key.tenant], by=key.user)
     tasks.erase()
@@ -56,6 +60,7 @@ ENDS = pytest.mark.parametrize(
         (erase, "forbidden"),
         (suspend_workspace, "forbidden"),
         (erase_workspace, "forbidden"),
+        (forbid_the_model, "model_not_found"),
     ],
 )
 
