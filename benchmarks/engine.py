@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # as a script as well as 
 from benchmarks import scenarios
 from benchmarks.figures import Wave, summarise
 from benchmarks.loads import WARM, Case, Lengths, decode, streams
-from benchmarks.models import FOLDER, config_of, find_model
+from benchmarks.models import FOLDER, SHAPES, config_of, find_model
 from benchmarks.peers.base import Spec
 from benchmarks.peers.known import LLAMA_SERVER, VLLM_PYTHON, Known, known
 from benchmarks.peers.process import ROOT, Peer, PeerFailed
@@ -56,7 +56,7 @@ def keep(result: dict[str, Any], file: Path | None) -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     numbers = lambda text: [float(part) if "." in part else int(part) for part in text.split(",")]  # noqa: E731
-    parser.add_argument("--model", default="demo", help="demo, tiny, qwen3-0.6b-shape, llama-3.1-8b-shape or a folder")
+    parser.add_argument("--model", default="demo", help=f"demo, {', '.join(SHAPES)} or a folder")
     parser.add_argument("--workload", choices=WORKLOADS)
     parser.add_argument("--concurrency", type=numbers, help="1,4,16,32; on a GPU 1,32,256")
     parser.add_argument("--rates", type=numbers, default=[1, 2, 4], help="chats per second (sharegpt)")
@@ -198,7 +198,7 @@ class Benchmark:
             prefix=cases[0].prefix,
             options=with_gguf(peer.options, self.folder),
         )
-        return Peer(peer.engine, spec, peer.python, LOGS / f"{peer.name}.log")
+        return Peer(peer.engine, spec, peer.python, LOGS / f"{peer.name}.log", env=peer.env)
 
     def _measure(self, case: Case, peers: list[Known]) -> None:
         rounds: dict[str, list[list[Wave]]] = {peer.name: [] for peer in peers}

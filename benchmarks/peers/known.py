@@ -11,12 +11,14 @@ from typing import Any
 
 from benchmarks.loads import Case
 from benchmarks.peers.process import ROOT
+from inference.worker.command import TORCH_SPINS
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "chatapp-peers"
 LLAMA_SERVER = CACHE / "llama.cpp" / "bin" / "llama-server"
 LLAMA_TOKENIZE = LLAMA_SERVER.with_name("llama-tokenize")
 VLLM_PYTHON = ROOT / "var" / "vllm-venv" / "bin" / "python"
 SENTENCE_TRANSFORMERS = CACHE / "sentence-transformers"  # of benchmarks.embeddings
+AS_WORKER = {"GOMP_SPINCOUNT": TORCH_SPINS}  # the environment that our worker gives its engine
 LITELLM = ROOT / "var" / "litellm-venv" / "bin" / "litellm"  # of benchmarks.gateway
 
 
@@ -30,6 +32,7 @@ class Known:
     python: str = sys.executable
     options: dict[str, Any] = field(default_factory=dict)
     missing: str = ""
+    env: dict[str, str] = field(default_factory=dict)
     cuda: bool = False
 
     def fits(self, case: Case) -> bool:
@@ -47,7 +50,7 @@ def known(ours: dict[str, Any], llama_server: Path = LLAMA_SERVER, vllm_python: 
     slots = {"engine": "llama_server", "note": "keeps the shared prefix in each slot", "missing": no_gguf}
     copies = "a copy of the prefix's cache for each"
     return [
-        Known("ours", "ours", "keeps the shared prefix", options=ours, cuda=True),
+        Known("ours", "ours", "keeps the shared prefix", options=ours, env=AS_WORKER, cuda=True),
         Known("sequential", "generate", f"transformers, one by one; {copies}", options={"sequential": True}, cuda=True),
         Known("static", "generate", f"transformers, one batch; {copies}", cuda=True),
         Known("continuous", "continuous", "transformers; keeps the prefix in pages of 32 tokens", cuda=True),

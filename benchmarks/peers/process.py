@@ -25,13 +25,16 @@ class PeerFailed(Exception):
 class Peer:
     """An engine in a process of its own, which gets processor time only while it is asked."""
 
-    def __init__(self, engine: str, spec: Spec, python: str, log: Path) -> None:
+    def __init__(
+        self, engine: str, spec: Spec, python: str, log: Path, root: Path = ROOT, env: dict[str, str] | None = None
+    ) -> None:
+        """``root``: the checkout whose code runs; ``env``: what is added to the environment."""
         self._log = log
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
                 [python, "-m", "benchmarks.peers.host"],
-                cwd=ROOT,
-                env=os.environ | {"OMP_NUM_THREADS": str(spec.threads), "PYTHONPATH": str(ROOT)},
+                cwd=root,
+                env=os.environ | {"OMP_NUM_THREADS": str(spec.threads), "PYTHONPATH": str(root)} | (env or {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -53,7 +56,7 @@ class Peer:
 
     def peak_bytes(self) -> int:
         """Most memory the engine's processes have held, each at its own peak."""
-        return sum(_peak(pid) for pid in _session(self._process.pid))
+        return sum(_peak(pid) for pid in session(self._process.pid))
 
     def close(self) -> None:
         self._signal(signal.SIGCONT)
@@ -67,7 +70,7 @@ class Peer:
         self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        for pid in _session(self._process.pid):
+        for pid in session(self._process.pid):
             os.kill(pid, number)
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -91,7 +94,7 @@ class Peer:
         raise PeerFailed(" / ".join(last)[-300:])
 
 
-def _session(leader: int) -> list[int]:
+def session(leader: int) -> list[int]:
     """The processes of a session, from /proc; those that have ended but were not waited for are left out."""
     found = []
     for entry in Path("/proc").iterdir():
