@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.models import LedgerEntry, UsageDay
 from accounts.scoping import all_tenants, tenant_scope
-from chatapp.chat import sweeping
+from chatapp.chat import prompts, sweeping
 from chatapp.chat.answering import finish_generation, mark_started
 from chatapp.chat.asking import send_message
 from chatapp.chat.models import Generation, Message
@@ -63,7 +63,7 @@ def test_a_finished_answer_is_written_explained_and_settled(member, ask, hand):
     assert (generation.state, generation.finish_reason, generation.output_tokens) == ("done", "stop", 3)
     assert (generation.prompt_tokens, generation.seed, generation.model_revision) == (10, 7, "r1")
     assert (generation.queue_ms, generation.prefill_ms, generation.decode_ms) == (250, 10, 500)
-    assert generation.prompt_version == "2026-11-2"
+    assert generation.prompt_version == prompts.VERSION
     assert usage(member) == (13, 0)
     entry = LedgerEntry.everyone.get()
     assert (entry.prompt_tokens, entry.output_tokens, entry.generation_id) == (10, 3, generation_id)
