@@ -15,15 +15,13 @@ from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoTokenizer
-
 from ..errors import PromptTooLong
 from .answer import Answer
 from .chat import ChatRenderer
 from .config import EngineConfig
 from .detokenizer import Detokenizer, choose_decoder
 from .hub import Progress, resolve_model
-from .loader import end_tokens, revision
+from .loader import end_tokens, load_tokenizer, revision
 from .model_runner import ModelRunner
 from .outputs import StepOutput
 from .sampling_defaults import default_sampling
@@ -51,9 +49,9 @@ class LLMEngine:
         self.config = config
         self.revision = revision(path)
         self.default_sampling = default_sampling(path, config.model)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+        self.tokenizer: Any = load_tokenizer(path)
         self.runner = ModelRunner(path, config, progress)
-        self.eos_token_ids = end_tokens(self.runner.model, self.tokenizer)
+        self.eos_token_ids = end_tokens(path, self.tokenizer)
         self._steps = Steps(self.runner, config)
         self.blocks, self.scheduler = self._steps.blocks, self._steps.scheduler
         kv_tokens = self.runner.cache.num_blocks * config.block_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,29 @@ def _header(file: Path) -> bytes:
         return stream.read(int.from_bytes(stream.read(8), "little"))
 
 
-def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends an answer, by the generation configuration or by the tokenizer."""
-    stated = model.generation_config.eos_token_id
-    ids = stated if isinstance(stated, list) else [stated]
+def end_tokens(path: Path, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends an answer: by the generation configuration, else the model's, and by the tokenizer."""
+    stated = read_json(path / "generation_config.json") or read_json(path / "config.json")
+    named = stated.get("eos_token_id")
+    ids = named if isinstance(named, list) else [named]
     return frozenset(int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None)
+
+
+def load_tokenizer(path: Path) -> Any:
+    """As ``AutoTokenizer`` does. That reads the model's configuration for little but its type, through a class whose
+    import takes 150 MB, so it is given one.
+    """
+    from transformers import AutoTokenizer, PreTrainedConfig
+
+    given: dict[str, Any] = {}
+    if read_json(path / "tokenizer_config.json").get("tokenizer_class"):
+        config: Any = PreTrainedConfig()
+        config.model_type = read_json(path / "config.json").get("model_type", "")
+        given["config"] = config
+    return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True, **given)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Empty where there is no such file."""
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return found
