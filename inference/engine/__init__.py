@@ -1,6 +1,7 @@
 """The inference engine: continuous batching over a paged KV cache, for any Hugging Face causal LM.
 
-Read ``llm_engine`` first, then ``scheduler``, ``block_manager``, ``model_runner``, ``attention``.
+Read ``llm_engine`` first, then ``scheduler``, ``block_manager``, ``model_runner``, ``ops``, ``models/decoder``;
+docs/engine.md has the whole list.
 """
 
 from .config import EngineConfig

@@ -1,10 +1,9 @@
-"""Paged attention behind transformers' ``AttentionInterface``, for every model that goes through it.
+"""Attention over the paged cache in plain torch: the reference.
 
-A step runs one packed forward of ``[1, T]`` tokens, decodes and prefill chunks side by side. In each
+A step runs one packed forward of ``[T]`` tokens, decodes and prefill chunks side by side. In each
 layer the new keys and values are written to their slots first; then sequences of similar shape are
 gathered into one padded batch and attended in one call, so the number of calls grows with the
-logarithm of the lengths, not with the number of sequences. The name is left out of transformers' mask
-registry, which makes it build no masks: what a token may see follows from the block tables.
+logarithm of the lengths, not with the number of sequences.
 """
 
 from __future__ import annotations
@@ -12,37 +11,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AttentionInterface
 
 from .transfer import send
 
-ATTENTION_NAME = "chatapp_paged"
-
-
-class AttentionContext(Protocol):
-    """What a forward carries to its attention layers as the keyword argument ``paged``."""
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
-        """``query`` [T, heads, D], ``key`` and ``value`` [T, kv_heads, D] -> [T, heads, D of value]."""
-
 
 class Attending(NamedTuple):
-    """The arguments by which architectures differ. ``window`` counts the token itself."""
+    """By what layers differ: ``scale`` of scores, ``window`` with the token itself, ``softcap`` to squash scores."""
 
-    scale: float | None
-    window: int | None
-    softcap: float | None
-    mask: Tensor | None
-    others: dict[str, Any]
-
-
-PLAIN = Attending(None, None, None, None, {})
+    scale: float
+    window: int | None = None
+    softcap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +36,14 @@ class LayerShape:
     kv_heads: int
     key_dim: int
     value_dim: int
-    how: Attending = PLAIN
+    how: Attending
 
 
-def paged_attention(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    *,
-    paged: AttentionContext,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **others: Any,
-) -> tuple[Tensor, None]:
-    """transformers' signature: ``query`` [1, heads, T, D] -> [1, T, heads, D], and no weights."""
-    how = Attending(scaling, sliding_window, softcap, attention_mask, others)
-    q, k, v = query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1)
-    return paged.attend(module.layer_idx, q, k, v, how).unsqueeze(0), None
+class AttentionContext(Protocol):
+    """One step's attention: writes its keys and values to the cache, and attends."""
 
-
-AttentionInterface.register(ATTENTION_NAME, paged_attention)
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
+        """``query`` [T, heads, D], ``key`` and ``value`` [T, kv_heads, D] -> [T, heads, D of value]."""
 
 
 class KVCache:
@@ -189,7 +158,7 @@ class PagedContext:
         return output.transpose(1, 2).flatten(0, 1)
 
 
-def _decode(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+def _decode(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """``query`` [S, heads, 1, D]. Query heads that share a key head become queries of that head.
 
     That is the same arithmetic without repeating keys and values, and the quicker of the two.
@@ -205,8 +174,7 @@ def _softcapped(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     assert how.softcap is not None
     repeats = query.shape[1] // keys.shape[1]
     keys, values = keys.repeat_interleave(repeats, 1), values.repeat_interleave(repeats, 1)
-    scale = how.scale if how.scale is not None else query.shape[-1] ** -0.5
-    scores = torch.tanh(query @ keys.transpose(2, 3) * (scale / how.softcap)) * how.softcap
+    scores = torch.tanh(query @ keys.transpose(2, 3) * (how.scale / how.softcap)) * how.softcap
     if mask is None:
         queries, length = scores.shape[2:]
         mask = torch.full_like(scores[0, 0], float("-inf")).triu(length - queries + 1)

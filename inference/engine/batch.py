@@ -20,10 +20,10 @@ SHORTEST_BUCKET = 256  # keys; below it a call costs more than the padding it wo
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``input_ids`` and ``position_ids`` [1, T]; ``logit_rows`` the rows whose next token is sampled."""
+    """``token_ids`` and ``positions`` [T]; ``logit_rows`` the rows whose next token is sampled."""
 
-    input_ids: Tensor
-    position_ids: Tensor
+    token_ids: Tensor
+    positions: Tensor
     logit_rows: Tensor
     context: AttentionContext
 
@@ -72,8 +72,8 @@ def build_batch(chunks: list[Chunk], cache: KVCache, device: torch.device) -> Ba
         return torch.from_numpy(values).to(device, non_blocking=True)
 
     return Batch(
-        input_ids=tensor(layout.token_ids).unsqueeze(0),
-        position_ids=tensor(layout.positions).unsqueeze(0),
+        token_ids=tensor(layout.token_ids),
+        positions=tensor(layout.positions),
         logit_rows=tensor(layout.logit_rows),
         context=PagedContext(cache, tensor(layout.slots), groups),
     )

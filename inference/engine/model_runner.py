@@ -1,10 +1,11 @@
-"""Runs the model over the chunks of a step and samples the next tokens.
+"""Chooses model and operations, runs the model over the chunks of a step and samples the next tokens.
 
 A step is launched, and later its tokens are collected: an NVIDIA device computes by itself meanwhile.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -13,14 +14,24 @@ from pathlib import Path
 import torch
 
 from .attention import KVCache, LayerShape
-from .backend import choose_backend
 from .config import EngineConfig
-from .model import context_limit, inspect_layers, load_model, verify
+from .loader import read_json
+from .models.checking import KernelMismatch
+from .models.decoder import Decoder, check_tensors
+from .models.families import read_config
+from .models.rope import NotKnown
+from .models.tensors import Tensors
+from .ops import Model, Ops
 from .outputs import TokenLogprobs
 from .sampler import Drawn, Sampler
 from .sequence import Chunk
 
+logger = logging.getLogger(__name__)
+
 CPU_SHARE, CUDA_SHARE = 0.25, 0.9  # of physical memory; of what is free once the weights are loaded
+KERNEL_BLOCK = 16  # tokens of a block, the only size the CPU kernels know
+
+Progress = Callable[[float, str], None]
 
 
 class ModelRunner:
@@ -29,20 +40,15 @@ class ModelRunner:
     Raises ``UnsupportedModel`` when the model cannot be served rightly.
     """
 
-    def __init__(self, path: Path, config: EngineConfig, progress: Callable[[float, str], None]) -> None:
+    def __init__(self, path: Path, config: EngineConfig, progress: Progress) -> None:
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
-        self.backend = choose_backend(config, path)
         progress(0.0, "Loading the weights")
-        self.model = load_model(path, self.backend.dtype, self.backend.device)
-        progress(0.8, "Checking the attention")
-        shapes = inspect_layers(self.model)
-        verify(self.model, shapes, self.backend)
+        self.backend, self.model = load_model(path, config, progress)
         progress(0.9, "Reserving the KV cache")
-        text_config = self.model.config.get_text_config()
-        self.vocab_size = int(text_config.vocab_size)
-        self.max_model_len = min(filter(None, (config.max_model_len, context_limit(text_config))), default=None)
-        self.cache = self._reserve_cache(config, shapes)
+        self.vocab_size = self.model.vocab_size
+        self.max_model_len = min(filter(None, (config.max_model_len, self.model.context_limit)), default=None)
+        self.cache = self._reserve_cache(config, self.model.shapes)
         with torch.inference_mode():
             self.backend.warm_up(self.model, self.cache)
         self.model_seconds = self.sample_seconds = 0.0
@@ -103,6 +109,79 @@ class ModelRunner:
 def is_out_of_memory(error: Exception) -> bool:
     """torch has an error of its own for an accelerator's memory, and only a sentence for the machine's."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def load_model(path: Path, config: EngineConfig, progress: Progress) -> tuple[Ops, Model]:
+    """On the fastest operations that this machine has and that compute what the reference does."""
+    ops = choose_ops(config, path)
+    try:
+        return ops, load_with(ops, path, progress)
+    except KernelMismatch as mismatch:
+        logger.warning("%s; the engine runs without these kernels, several times slower", mismatch)
+        ops = Ops(ops.device, _dtype(config, ops.device, path))
+        return ops, load_with(ops, path, progress)
+
+
+@torch.inference_mode()
+def load_with(ops: Ops, path: Path, progress: Progress = lambda share, detail: None) -> Model:
+    """The decoder of our own where it knows the model, else transformers' own code."""
+    try:
+        flags = read_config(read_json(path / "config.json"))
+        check_tensors(flags, tensors := Tensors(path))
+    except NotKnown as reason:
+        logger.info("%s is computed by transformers, not by our decoder: %s", path.name, reason)
+        from .models.hf import HfModel  # transformers' modelling code takes 150 MB
+
+        return HfModel(path, ops)
+    return Decoder(flags, tensors, ops, lambda share: progress(0.9 * share, "Loading the weights"))
+
+
+def choose_ops(config: EngineConfig, path: Path) -> Ops:
+    """Raises ``ValueError`` when the configuration asks for what this machine does not have."""
+    device = torch.device(config.device if config.device != "auto" else _best_device())
+    wanted = config.dtype == "auto" and config.weights in ("auto", "bfloat16", "int8")
+    if device.type == "cpu" and wanted and config.block_size == KERNEL_BLOCK:
+        from .cpu.backend import CpuOps
+        from .cpu.library import load
+
+        if (library := load()) is not None:
+            return CpuOps(library, _stored_dtype(path), config.weights, config.max_num_seqs)
+    if device.type == "cuda" and config.weights != "int8":
+        from .cuda.backend import CudaOps
+        from .cuda.quantize import QUANTIZED
+
+        dtype = torch.bfloat16 if config.weights in QUANTIZED else _dtype(config, device, path)
+        return CudaOps(config, device, dtype)
+    if config.weights in ("fp8", "int4"):
+        raise ValueError(f"weights in {config.weights} need a CUDA device")
+    if config.weights == "int8":
+        raise ValueError("weights in int8 need the CPU kernels: a processor with AVX2, and a compiler")
+    return Ops(device, _dtype(config, device, path))
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(config: EngineConfig, device: torch.device, path: Path) -> torch.dtype:
+    name = config.weights if config.dtype == "auto" else config.dtype
+    if name not in ("auto", "int8"):
+        dtype = getattr(torch, name, None)
+        if not isinstance(dtype, torch.dtype):
+            raise ValueError(f"dtype must be auto or the name of a torch dtype, got {name!r}")
+        return dtype
+    # Through torch alone, few CPUs compute in half precision faster than in full.
+    return torch.float32 if device.type == "cpu" else _stored_dtype(path)
+
+
+def _stored_dtype(path: Path) -> torch.dtype:
+    """In which the weights lie in their files; half precision of 8 exponent bits where they do not say."""
+    config = read_json(path / "config.json")
+    for part in (config, config.get("text_config") or {}):
+        stored = getattr(torch, str(part.get("dtype") or part.get("torch_dtype")), None)
+        if isinstance(stored, torch.dtype):
+            return stored
+    return torch.bfloat16
 
 
 def _memory_share(device: torch.device) -> int:

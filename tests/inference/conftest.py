@@ -64,16 +64,23 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def make_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Callable[..., Path]:
-    """Folder of a model of ``model_type`` with random weights; built once per set of arguments."""
+    """Folder of a model of ``model_type`` with random weights; built once per set of arguments.
+
+    ``varied``: norms and biases too, which otherwise are ones and zeros, so that leaving one out would not be seen.
+    """
     built: dict[str, Path] = {}
 
-    def make(model_type: str, **settings: Any) -> Path:
-        key = repr((model_type, sorted(settings.items())))
+    def make(model_type: str, varied: bool = False, **settings: Any) -> Path:
+        key = repr((model_type, varied, sorted(settings.items())))
         if key not in built:
             torch.manual_seed(0)
             config = CONFIG_MAPPING[model_type](**SHAPE | settings)
             built[key] = tmp_path_factory.mktemp(model_type)
-            AutoModelForCausalLM.from_config(config).save_pretrained(built[key])
+            model = AutoModelForCausalLM.from_config(config)
+            for weight in model.parameters():
+                if varied and weight.dim() == 1:
+                    weight.data += 0.3 * torch.randn_like(weight)
+            model.save_pretrained(built[key])
             tokenizer.save_pretrained(built[key])
         return built[key]
 

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...errors import UnsupportedModel
 from ..attention import Attending, KVCache, LayerShape
-from ..backend import KERNEL_BLOCK as BLOCK
-from .library import address, fields, pages
+from ..ops import Layer, Rotation
+from .library import fields, pages
+
+BLOCK = 16  # tokens, as kernels.c has them
 
 
 class LayerArgs(ctypes.Structure):
@@ -41,24 +42,38 @@ class PlanArgs(ctypes.Structure):
 
 
 class CpuCache(KVCache):
-    """Keys and values by layer, ``[num_blocks, kv_heads, 16 * dim]`` bfloat16 each, in the kernels' layout."""
+    """Keys and values by layer, ``[num_blocks, kv_heads, 16 * dim]`` bfloat16 each, in the kernels' layout.
 
-    def __init__(self, shapes: dict[int, LayerShape], num_blocks: int, sharpness: float = 1.0) -> None:
-        self._sharpness = sharpness  # by which scores are multiplied, to make a probe feel small differences
+    What the kernels are told of a layer points into it, and is made once: ``whole_layers`` are the arguments of layers
+    that are one call, ``False`` for those that are not.
+    """
+
+    def __init__(self, shapes: dict[int, LayerShape], num_blocks: int) -> None:
         self.shapes, self.num_blocks, self.block_size = shapes, num_blocks, BLOCK
         self._lay_out(shapes, lambda n, heads, dim: _zeros(n, num_blocks, heads, BLOCK * dim))
         self._args: dict[tuple[object, ...], LayerArgs] = {}
+        self._layers: dict[int, LayerArgs] = {}
+        self.whole_layers: dict[int, Any] = {}
 
     def args(self, layer: int, heads: int, how: Attending) -> LayerArgs:
-        """Kernel arguments of a layer, made once for each way of attending."""
-        key = (layer, heads, how.scale, how.window, how.softcap)
+        """Kernel arguments of a layer whose queries and keys are normalised already."""
+        key = (layer, heads, how)
         if key not in self._args:
             shape = self.shapes[layer]
-            scale = how.scale if how.scale is not None else shape.key_dim**-0.5
             places = (self.keys[layer].data_ptr(), self.values[layer].data_ptr(), None, None)
-            limits = (how.window or 0, scale * self._sharpness, how.softcap or 0.0, 0.0)
+            limits = (how.window or 0, how.scale, how.softcap or 0.0, 0.0)
             self._args[key] = LayerArgs(*places, heads, shape.kv_heads, shape.key_dim, *limits)
         return self._args[key]
+
+    def layer_args(self, layer: Layer) -> LayerArgs:
+        """The same with the norms of its heads."""
+        if layer.index not in self._layers:
+            args = LayerArgs.from_buffer_copy(self.args(layer.index, layer.heads, layer.shape.how))
+            if layer.query_norm is not None and layer.key_norm is not None and not layer.norms_whole_rows:
+                args.query_norm, args.key_norm = layer.query_norm.weight.data_ptr(), layer.key_norm.weight.data_ptr()
+                args.eps = layer.query_norm.eps
+            self._layers[layer.index] = args
+        return self._layers[layer.index]
 
 
 def _zeros(*size: int) -> Tensor:
@@ -76,31 +91,34 @@ class CpuContext:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: Attending) -> Tensor:
         """``query`` [T, heads, D], ``key`` and ``value`` [T, kv_heads, D], any strides but D's."""
-        if how.mask is not None:
-            raise UnsupportedModel("a mask of the model's own reached the attention")
         tensors = [each.float() if each.stride(-1) == 1 else each.float().contiguous() for each in (query, key, value)]
         qkv = (Heads * 3)(*(Heads(each.data_ptr(), each.stride(0), each.stride(1)) for each in tensors))
-        args = self.cache.args(layer, query.shape[1], how)
         output = torch.empty(query.shape)
-        self.run(args, qkv, None, None, 0, output)
+        self._run(self.cache.args(layer, query.shape[1], how), qkv, None, output)
         return output.to(query.dtype)
 
-    def run(
-        self, args: LayerArgs, qkv: Any, cos: Tensor | None, sin: Tensor | None, rotary: int, output: Tensor
-    ) -> None:
-        """``output`` [T, heads, D]; ``cos`` and ``sin`` [T, rotary] where queries and keys are to be rotated."""
-        self.library.attention(
-            ctypes.addressof(args),
-            ctypes.addressof(self.plan),
-            ctypes.addressof(qkv),
-            address(cos),
-            address(sin),
-            rotary,
-            output.data_ptr(),
-        )
+    def attend_packed(self, layer: Layer, qkv: Tensor, rotation: Rotation | None) -> Tensor:
+        """``qkv`` [T, (heads + 2 kv_heads) D] -> [T, heads D]; norms of heads and rotation included."""
+        qkv = qkv.contiguous()
+        output = qkv.new_empty(len(qkv), layer.attended)
+        places = (Heads * 3)(*_heads_of(qkv, layer.heads, layer.shape.kv_heads, layer.shape.key_dim))
+        self._run(self.cache.layer_args(layer), places, rotation, output)
+        return output
+
+    def places(self, rotation: Rotation | None) -> tuple[int | None, int | None, int]:
+        """Where cosines and sines [T, rotary] lie, and ``rotary``."""
+        if rotation is None:
+            return None, None, 0
+        cos, sin = rotation
+        return cos.data_ptr(), sin.data_ptr(), cos.shape[-1]
+
+    def _run(self, args: LayerArgs, qkv: Any, rotation: Rotation | None, output: Tensor) -> None:
+        plan = ctypes.addressof(self.plan)
+        places = (*self.places(rotation), output.data_ptr())
+        self.library.attention(ctypes.addressof(args), plan, ctypes.addressof(qkv), *places)
 
 
-def heads_of(qkv: Tensor, heads: int, kv_heads: int, dim: int) -> Iterator[Heads]:
+def _heads_of(qkv: Tensor, heads: int, kv_heads: int, dim: int) -> Iterator[Heads]:
     """Queries, keys and values side by side in ``qkv`` [T, (heads + 2 kv_heads) dim], float32."""
     for first in (0, heads, heads + kv_heads):
         yield Heads(qkv.data_ptr() + first * dim * 4, qkv.shape[-1], dim)

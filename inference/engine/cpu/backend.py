@@ -1,31 +1,37 @@
-"""The CPU backend: packed weights, fused layers, bfloat16 KV cache, paged cascade attention."""
+"""The operations by the kernels: packed weights, whole layers in one call, a KV cache in bfloat16."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
+from torch.nn import functional
 
-from ..attention import KVCache, LayerShape
-from ..backend import TorchBackend
+from ..attention import AttentionContext, KVCache, LayerShape
 from ..batch import Batch
-from ..model import PROBE_BLOCKS, run_far
+from ..ops import Embedding, Layer, Linear, Norm, Ops, Rotation, kv_numbers
 from ..sequence import Chunk
-from .attention import CpuCache
-from .fusion import CpuFusion
-from .library import keep_memory
-from .linear import fastest, pack_linears, packable, weight_of
+from .attention import CpuCache, CpuContext, LayerArgs
+from .library import fields, keep_memory, trim_memory
+from .linear import PackedLinear, fastest, packable
 from .planning import Planner
 
 LONGEST_HEAD = 256
-SHARPNESS = 8.0  # of a probe's attention: random weights attend to everything alike, and would hide what a part lost
-TOLERANCE = 0.15  # relative difference of logits that int8 weights explain, in a model with random weights
+# What int8 weights explain in a model of random weights and in a layer, and keys and values in bfloat16 in attention.
+TOLERANCES = (0.15, 0.08, 0.03)
+GATES = {"silu": 0, "gelu_tanh": 1}  # as kernels.c numbers them
 
 
-class CpuBackend(TorchBackend):
+class DecoderArgs(ctypes.Structure):
+    """``decoder`` in kernels.c."""
+
+    _fields_ = fields("input_norm post_norm qkv o gate_up down attention", "size gelu", "input_eps post_eps")
+
+
+class CpuOps(Ops):
     """``weights`` is ``int8``, ``bfloat16``, or ``auto`` for the faster of them on this processor.
 
     Activations are float32. Attention whose heads the kernels cannot take is computed by torch.
@@ -33,23 +39,84 @@ class CpuBackend(TorchBackend):
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype, weights: str, most_rows: int) -> None:
         super().__init__(torch.device("cpu"), dtype)
-        self.weights, self.tolerance = weights, TOLERANCE
+        self.weights = weights
+        self.tolerance, self.layer_tolerance, self.attention_tolerance = TOLERANCES
         self._library, self._most_rows = library, most_rows
         self._planner = Planner(library)
-        keep_memory()
 
-    def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
+    @property
+    def activations(self) -> torch.dtype:
+        return torch.float32
+
+    def begin(self, shapes: Sequence[tuple[int, int]], context_limit: int | None) -> None:
         if self.weights == "auto":
-            self.weights = fastest(self._library, _weights_by_shape(model), (1, self._most_rows))
-        joined = pack_linears(self._library, model, self.weights)
-        _compute_in_float32(model)
-        if _fits_kernels(shapes):
-            cache = CpuCache(shapes, PROBE_BLOCKS, SHARPNESS)
-            CpuFusion(self._library, shapes, joined).apply(model, lambda: run_far(model, self, cache))
+            self.weights = fastest(self._library, shapes, (1, self._most_rows))
+
+    def linear(self, weights: Sequence[Tensor], bias: Tensor | None = None) -> Linear:
+        if not packable(weights[0].shape[1]):
+            return Ops(self.device, torch.float32).linear(weights, bias)
+        return PackedLinear(self._library, weights, bias, self.weights)
+
+    def replaces(self, weight: Tensor, output: bool) -> bool:
+        return packable(weight.shape[1])
+
+    def vocabulary(self, table: Tensor, head: Tensor | None) -> tuple[Embedding, Linear]:
+        output = self.linear([table if head is None else head])
+        if head is None and isinstance(output, PackedLinear):
+            return output.rows, output
+        rows = table.clone()  # in its stored type, widened as it is looked up
+        return lambda ids: functional.embedding(ids, rows).float(), output
+
+    def loaded(self) -> None:
+        trim_memory()
+        keep_memory()  # only now: what is packed would lie scattered among what was freed meanwhile
+
+    def norm(self, x: Tensor, norm: Norm | None) -> Tensor:
+        if norm is None:
+            return x
+        x = x.contiguous()
+        output, size = torch.empty_like(x), x.shape[-1]
+        weight = norm.weight.data_ptr()
+        self._library.rms_norm(x.data_ptr(), weight, output.data_ptr(), x.numel() // size, size, norm.eps)
+        return output
+
+    def attend(self, layer: Layer, qkv: Tensor, rotation: Rotation | None, context: AttentionContext) -> Tensor:
+        if not isinstance(context, CpuContext):
+            return super().attend(layer, qkv, rotation, context)
+        if layer.norms_whole_rows:
+            qkv = self._with_whole_norms(layer, qkv)
+        return context.attend_packed(layer, qkv, rotation)
+
+    def _with_whole_norms(self, layer: Layer, qkv: Tensor) -> Tensor:
+        first, end = layer.attended, layer.attended + layer.shape.kv_heads * layer.shape.key_dim
+        query, key = self.norm(qkv[:, :first], layer.query_norm), self.norm(qkv[:, first:end], layer.key_norm)
+        return torch.cat([query, key, qkv[:, end:]], -1)
+
+    def gate(self, both: Tensor, activation: str) -> Tensor:
+        if activation not in GATES:
+            return super().gate(both, activation)
+        both, size = both.contiguous(), both.shape[-1] // 2
+        output = both.new_empty(len(both), size)
+        self._library.gate(both.data_ptr(), output.data_ptr(), len(both), size, GATES[activation])
+        return output
+
+    def layer(self, layer: Layer, x: Tensor, rotation: Rotation | None, context: AttentionContext) -> Tensor:
+        """One call where the layer is as Llama's."""
+        if not isinstance(context, CpuContext):
+            return super().layer(layer, x, rotation, context)
+        args = context.cache.whole_layers.get(layer.index)
+        if args is None:
+            args = context.cache.whole_layers[layer.index] = _decoder_args(layer, context.cache)
+        if not isinstance(args, DecoderArgs):
+            return super().layer(layer, x, rotation, context)
+        x, output = x.contiguous(), torch.empty_like(x)
+        cos, sin, rotary = context.places(rotation)
+        plan = ctypes.addressof(context.plan)
+        self._library.decode(ctypes.addressof(args), plan, x.data_ptr(), cos, sin, rotary, output.data_ptr())
+        return output
 
     def token_bytes(self, shapes: dict[int, LayerShape]) -> int:
-        numbers = sum(shape.kv_heads * (shape.key_dim + shape.value_dim) for shape in shapes.values())
-        return numbers * (2 if _fits_kernels(shapes) else 4)
+        return kv_numbers(shapes) * (2 if _fits_kernels(shapes) else 4)
 
     def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> KVCache:
         if _fits_kernels(shapes):
@@ -65,20 +132,23 @@ def _fits_kernels(shapes: dict[int, LayerShape]) -> bool:
     return all(key == value and key % 16 == 0 and key <= LONGEST_HEAD for key, value in dims)
 
 
-def _weights_by_shape(model: nn.Module) -> list[Tensor]:
-    """One weight of each shape."""
-    weights = [weight_of(module) for module in model.modules() if packable(module)]
-    return list({weight.shape: weight for weight in weights}.values())
-
-
-def _compute_in_float32(model: nn.Module) -> None:
-    """Everything but the embeddings, whose rows are widened as they are looked up."""
-    for module in model.modules():
-        if isinstance(module, nn.Embedding):
-            module.register_forward_hook(lambda module, args, output: output.float())
-            continue
-        for parameter in module.parameters(recurse=False):
-            parameter.data = parameter.data.float()
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_floating_point():
-                setattr(module, name, buffer.float())
+def _decoder_args(layer: Layer, cache: CpuCache) -> DecoderArgs | bool:
+    """``False`` where ``decode`` in kernels.c computes something else than this layer, which has more to it."""
+    before, between = layer.before_attention, layer.before_mlp
+    matrices = (layer.qkv, layer.o, layer.gate_up, layer.down)
+    more = layer.after_attention or layer.after_mlp or layer.norms_whole_rows or layer.residual != 1.0
+    if more or before is None or between is None or layer.activation not in GATES:
+        return False
+    if not all(isinstance(matrix, PackedLinear) for matrix in matrices):
+        return False
+    attention: LayerArgs = cache.layer_args(layer)
+    return DecoderArgs(
+        before.weight.data_ptr(),
+        between.weight.data_ptr(),
+        *(matrix.address for matrix in matrices if isinstance(matrix, PackedLinear)),
+        ctypes.addressof(attention),
+        len(before.weight),
+        GATES[layer.activation],
+        before.eps,
+        between.eps,
+    )

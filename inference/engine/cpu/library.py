@@ -142,14 +142,17 @@ def keep_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
+def trim_memory() -> None:
+    """Give back what is free, such as what loading took."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+
+
 def fields(pointers: str, numbers: str, floats: str = "") -> list[tuple[str, Any]]:
     """Of a structure in kernels.c, which has its members in this order."""
     kinds = ((pointers, _POINTER), (numbers, _INT), (floats, _FLOAT))
     return [(name, kind) for names, kind in kinds for name in names.split()]
-
-
-def address(tensor: torch.Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
 
 
 def pages(num_bytes: int) -> torch.Tensor:

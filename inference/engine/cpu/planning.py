@@ -18,10 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..backend import KERNEL_BLOCK as BLOCK
 from ..batch import Batch, Layout
 from ..sequence import Chunk
-from .attention import CpuCache, CpuContext, PlanArgs
+from .attention import BLOCK, CpuCache, CpuContext, PlanArgs
 
 Ints = npt.NDArray[np.int32]
 
@@ -108,8 +107,8 @@ class Planner:
         self._last = step if all(chunk.length == 1 and chunk.samples for chunk in chunks) else None
         token_ids = np.concatenate([chunk.token_ids for chunk in chunks]).astype(np.int64)
         return Batch(
-            input_ids=torch.from_numpy(token_ids).unsqueeze(0),
-            position_ids=torch.from_numpy(step.positions).unsqueeze(0),
+            token_ids=torch.from_numpy(token_ids),
+            positions=torch.from_numpy(step.positions),
             logit_rows=step.logit_rows,
             context=CpuContext(self._library, cache, step.plan, step.arrays),
         )

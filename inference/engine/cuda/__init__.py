@@ -3,7 +3,4 @@
 Triton kernels read and write the paged cache in place (``attention``, ``elementwise``); a step's integers
 reach the device in one copy (``staging``); steps of decodes alone are replayed as CUDA graphs (``graphs``);
 weights may be rounded to fewer bits (``quantize``). ``backend`` puts them behind the engine's interface.
-
-Any model that passes the checks at load is served. The usual modules, and they alone, are replaced by faster
-ones (``fusion``), each after it gave the same for the same.
 """

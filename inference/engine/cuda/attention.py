@@ -62,7 +62,7 @@ def decode(query: Tensor, keys: Tensor, values: Tensor, output: Tensor, seqs: De
     partial_log = query.new_empty(count, heads, splits, dtype=torch.float32)
     sharing = heads // kv_heads
     kernels.decode[(count, kv_heads, splits)](
-        query, keys, values, output, partial, partial_log, *seqs, _scale(query, how), query.stride(0), query.stride(1),
+        query, keys, values, output, partial, partial_log, *seqs, how.scale, query.stride(0), query.stride(1),
         CAP=how.softcap, WINDOW=how.window, SPLITS=splits, SHARING=sharing,
         PADDED=max(16, triton.next_power_of_2(sharing)), **_layout(keys, values),
     )  # fmt: skip
@@ -78,13 +78,9 @@ def chunks(query: Tensor, keys: Tensor, values: Tensor, output: Tensor, seqs: Ch
     """Attend the queries of every chunk, causally; tensors as in ``decode``."""
     heads, kv_heads = query.shape[1], keys.shape[2]
     kernels.chunk[(len(seqs.tile_seqs), heads)](
-        query, keys, values, output, *seqs, _scale(query, how), query.stride(0), query.stride(1),
+        query, keys, values, output, *seqs, how.scale, query.stride(0), query.stride(1),
         CAP=how.softcap, WINDOW=how.window, SHARING=heads // kv_heads, PADDED=CHUNK_ROWS, **_layout(keys, values),
     )  # fmt: skip
-
-
-def _scale(query: Tensor, how: Attending) -> float:
-    return query.shape[-1] ** -0.5 if how.scale is None else how.scale
 
 
 def _layout(keys: Tensor, values: Tensor) -> dict[str, Any]:

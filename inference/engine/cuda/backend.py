@@ -1,30 +1,30 @@
-"""The CUDA backend: the kernels and graphs of this package behind the engine's interface."""
+"""The operations by Triton kernels, and decode steps as CUDA graphs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from ...errors import UnsupportedModel
-from ..attention import Attending, LayerShape
-from ..backend import TorchBackend, run_model
+from ..attention import Attending, AttentionContext, LayerShape
 from ..batch import Batch
 from ..config import EngineConfig
-from ..model import PROBE_BLOCK, PROBE_BLOCKS, context_limit, run_far
+from ..ops import Layer, Linear, Model, Norm, Ops, Rotation
 from ..sequence import Chunk
-from . import attention, elementwise
+from . import attention, elementwise, kernels
 from .attention import Chunks, Decodes
-from .fusion import fuse_layers
 from .graphs import DecodeGraph, DecodeGraphs
-from .quantize import QUANTIZED, quantize, require
+from .quantize import QUANTIZED, quantized, require
 from .staging import ALIGNMENT, Arrays, PagedCache, arrange, no_arrays, pad_decodes
 
 WIDEST_HEAD = 256
-FEWEST_TOKENS = 64  # room for the probes of a model that is loaded
+FEWEST_TOKENS = 128  # room for the steps that check a model that is loaded
+GATES = {"silu": False, "gelu_tanh": True}  # whether the kernel computes GELU
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class RecordedBatch(Batch):
     recorded: DecodeGraph
 
 
-class CudaBackend(TorchBackend):
+class CudaOps(Ops):
     """All calls must be made with the same stream current: buffers are reused in the stream's order."""
 
     queues = True
@@ -73,26 +73,50 @@ class CudaBackend(TorchBackend):
         self._sampled = torch.zeros(config.max_num_seqs, dtype=torch.int64, device=device)
         if config.weights in QUANTIZED:
             require(config.weights, device, dtype)
-            self.tolerance = QUANTIZED[config.weights]
+            self.tolerance = self.layer_tolerance = QUANTIZED[config.weights]
 
-    def adopt(self, model: PreTrainedModel, shapes: dict[int, LayerShape]) -> None:
-        widest = max(max(shape.key_dim, shape.value_dim) for shape in shapes.values())
-        if widest > WIDEST_HEAD:
-            raise UnsupportedModel(f"{type(model).__name__} has heads of {widest}; the kernels take {WIDEST_HEAD}.")
-        self._limit = min(filter(None, (self._limit, context_limit(model.config.get_text_config()))), default=None)
-        cache = self.new_cache(shapes, PROBE_BLOCKS, PROBE_BLOCK)
-        fuse_layers(model, shapes, lambda: run_far(model, self, cache))
-        if self._config.weights in QUANTIZED:
-            quantize(model, self._config.weights)
-        torch.cuda.empty_cache()  # what the replaced modules held, for the KV cache
+    def begin(self, shapes: Sequence[tuple[int, int]], context_limit: int | None) -> None:
+        self._limit = min(filter(None, (self._config.max_model_len, context_limit)), default=None)
+
+    def linear(self, weights: Sequence[Tensor], bias: Tensor | None = None) -> Linear:
+        if self._config.weights not in QUANTIZED:
+            return super().linear(weights, bias)
+        return quantized(self.joined(weights), None if bias is None else self.moved(bias), self._config.weights)
+
+    def replaces(self, weight: Tensor, output: bool) -> bool:
+        return self._config.weights in QUANTIZED and not output
+
+    def loaded(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # what loading held, for the KV cache
+
+    def norm(self, x: Tensor, norm: Norm | None) -> Tensor:
+        return x if norm is None else elementwise.normalize(x, norm)
+
+    def attend(self, layer: Layer, qkv: Tensor, rotation: Rotation | None, context: AttentionContext) -> Tensor:
+        if not isinstance(context, StepContext) or layer.norms_whole_rows:
+            return super().attend(layer, qkv, rotation, context)
+        query = elementwise.prepare(layer, qkv, rotation, context.cache, context.slots)
+        return context.attend_cached(layer.index, query, layer.shape.how).flatten(1)
+
+    def gate(self, both: Tensor, activation: str) -> Tensor:
+        if activation not in GATES:
+            return super().gate(both, activation)
+        size = both.shape[-1] // 2
+        inner = both.new_empty(len(both), size)
+        kernels.gate[(triton.cdiv(size, 1024), len(both))](both, inner, size, GELU=GATES[activation])
+        return inner
 
     def new_cache(self, shapes: dict[int, LayerShape], num_blocks: int, block_size: int) -> PagedCache:
+        widest = max(max(shape.key_dim, shape.value_dim) for shape in shapes.values())
+        if widest > WIDEST_HEAD:
+            raise UnsupportedModel(f"The model has heads of {widest}; the kernels take {WIDEST_HEAD}.")
         like = torch.empty(0, dtype=self.dtype, device=self.device)
         longest = min(num_blocks, -(-self._limit // block_size) + 1) if self._limit else num_blocks
         capacity = len(Arrays._fields) * (self._most_tokens + ALIGNMENT) + self._config.max_num_seqs * longest
         return PagedCache(shapes, num_blocks, block_size, like, capacity)
 
-    def warm_up(self, model: PreTrainedModel, cache: Any) -> None:
+    def warm_up(self, model: Model, cache: Any) -> None:
         if self.device.type == "cuda":
             most = self._config.max_num_seqs
             self._graphs.record(most, lambda size: self.padded([], cache, size), lambda batch: self._run(model, batch))
@@ -103,14 +127,14 @@ class CudaBackend(TorchBackend):
             return _send(arrange(chunks, cache.block_size), cache)
         batch = self.padded(chunks, cache, len(graph.batch.logit_rows))
         rows = batch.logit_rows[: len(chunks)]
-        return RecordedBatch(batch.input_ids, batch.position_ids, rows, batch.context, graph)
+        return RecordedBatch(batch.token_ids, batch.positions, rows, batch.context, graph)
 
     def padded(self, chunks: list[Chunk], cache: PagedCache, size: int) -> Batch:
         """Decodes with padding to ``size`` rows; their tensors lie where those of any other of that size lay."""
         arrays = arrange(chunks, cache.block_size) if chunks else no_arrays()
         return _send(pad_decodes(arrays, size, cache.scratch_block, cache.block_size), cache)
 
-    def forward(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+    def forward(self, model: Model, batch: Batch) -> Tensor:
         if not isinstance(batch, RecordedBatch):
             return self._run(model, batch)
         batch.recorded.graph.replay()
@@ -119,9 +143,12 @@ class CudaBackend(TorchBackend):
     def carry(self, token_ids: Tensor) -> None:
         torch.clamp(token_ids, min=0, out=self._sampled[: len(token_ids)])
 
-    def _run(self, model: PreTrainedModel, batch: Batch) -> Tensor:
-        elementwise.resolve(batch.input_ids[0], self._sampled)
-        return run_model(model, batch)
+    def resolve(self, batch: Batch) -> None:
+        elementwise.resolve(batch.token_ids, self._sampled)
+
+    def _run(self, model: Model, batch: Batch) -> Tensor:
+        self.resolve(batch)
+        return model.forward(batch)
 
 
 def _send(arrays: Arrays, cache: PagedCache) -> Batch:
@@ -129,4 +156,4 @@ def _send(arrays: Arrays, cache: PagedCache) -> Batch:
     token_ids, positions, slots, logit_rows, *others = cache.staging.views(arrays)
     rows, lengths, tables_at, *chunked = others
     context = StepContext(cache, slots, Decodes(rows, lengths, tables_at, others[-1]), Chunks(*chunked))
-    return Batch(token_ids.unsqueeze(0), positions.unsqueeze(0), logit_rows, context)
+    return Batch(token_ids, positions, logit_rows, context)

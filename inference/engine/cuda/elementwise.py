@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import torch
 import triton
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..attention import KVCache
-from ..fusing import rms_norm
+from ..ops import Layer, Norm, Rotation
 from . import kernels
 
 NUCLEUS_TILE = 4096
@@ -28,27 +25,34 @@ def write(cache: KVCache, layer: int, slots: Tensor, key: Tensor, value: Tensor)
     )  # fmt: skip
 
 
-class FusedRMSNorm(nn.Module):
-    """``x / sqrt(mean(x^2) + epsilon) * (weight + offset)`` over the last dimension, in one pass."""
-
-    def __init__(self, weight: Tensor, epsilon: float, offset: int) -> None:
-        super().__init__()
-        self.weight, self.epsilon, self.offset = nn.Parameter(weight, requires_grad=False), epsilon, offset
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        size = inputs.shape[-1]
-        rows = inputs.reshape(-1, size)
-        output = torch.empty_like(rows, memory_format=torch.contiguous_format)
-        kernels.normalize[(len(rows),)](
-            rows, self.weight, output, rows.stride(0), self.epsilon,
-            OFFSET=self.offset, SIZE=size, PAD=triton.next_power_of_2(size), num_warps=8,
-        )  # fmt: skip
-        return output.view(inputs.shape)
+def normalize(inputs: Tensor, norm: Norm) -> Tensor:
+    """``ops.Norm`` over the last dimension, in one pass."""
+    size = inputs.shape[-1]
+    rows = inputs.reshape(-1, size)
+    output = torch.empty_like(rows, memory_format=torch.contiguous_format)
+    kernels.normalize[(len(rows),)](
+        rows, norm.weight, output, rows.stride(0), norm.eps,
+        EARLY=norm.early, SIZE=size, PAD=triton.next_power_of_2(size), num_warps=8,
+    )  # fmt: skip
+    return output.view(inputs.shape)
 
 
-def norms(module: Any) -> Iterator[nn.Module]:
-    if found := rms_norm(module):
-        yield from (FusedRMSNorm(*found, offset) for offset in (0, 1))
+def prepare(layer: Layer, qkv: Tensor, rotation: Rotation | None, cache: KVCache, slots: Tensor) -> Tensor:
+    """Queries [T, heads, D] of ``qkv`` [T, (heads + 2 kv_heads) D], normalised and rotated; keys and values, the keys
+    likewise, go to their slots.
+    """
+    dim, kv_heads = layer.shape.key_dim, layer.shape.kv_heads
+    query = qkv.new_empty(len(qkv), layer.heads, dim)
+    cos, sin = rotation or (qkv, qkv)
+    norms = (layer.query_norm, layer.key_norm)
+    query_norm, key_norm = (norm.weight if norm else qkv for norm in norms)
+    kernels.prepare[(len(qkv), layer.heads + 2 * kv_heads)](
+        qkv, cos, sin, query_norm, key_norm, query, cache.keys[layer.index], cache.values[layer.index], slots,
+        norms[0].eps if norms[0] else 0.0,
+        HEADS=layer.heads, KV_HEADS=kv_heads, DIM=dim, PAD=triton.next_power_of_2(dim),
+        ROTARY=cos.shape[-1] if rotation else 0, NORMED=norms[0] is not None, num_warps=1,
+    )  # fmt: skip
+    return query
 
 
 def resolve(token_ids: Tensor, sampled: Tensor) -> None:

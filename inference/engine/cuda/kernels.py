@@ -164,14 +164,14 @@ def write(
 
 
 @triton.jit
-def normalize(inputs, weight, output, row_stride, epsilon, OFFSET: tl.constexpr, SIZE: tl.constexpr, PAD: tl.constexpr):
+def normalize(inputs, weight, output, row_stride, epsilon, EARLY: tl.constexpr, SIZE: tl.constexpr, PAD: tl.constexpr):
     row, n = tl.program_id(0).to(tl.int64), tl.arange(0, PAD)
     x = tl.load(inputs + row * row_stride + n, mask=n < SIZE, other=0.0).to(tl.float32)
     x *= tl.rsqrt(tl.sum(x * x, 0) / SIZE + epsilon)
-    w = tl.load(weight + n, mask=n < SIZE, other=0.0).to(tl.float32)
-    if OFFSET == 0:  # rounded before it is weighted, as Llama does
+    w = tl.load(weight + n, mask=n < SIZE, other=0.0)
+    if EARLY:  # rounded before it is weighted
         x = x.to(output.dtype.element_ty).to(tl.float32)
-    tl.store(output + row * SIZE + n, (x * (w + OFFSET)).to(output.dtype.element_ty), mask=n < SIZE)
+    tl.store(output + row * SIZE + n, (x * w).to(output.dtype.element_ty), mask=n < SIZE)
 
 
 @triton.jit
@@ -186,10 +186,10 @@ def resolve(token_ids, sampled):
 def prepare(
     qkv, cos, sin, query_norm, key_norm, query, keys, values, slots, epsilon,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr, PAD: tl.constexpr, ROTARY: tl.constexpr,
-    OFFSET: tl.constexpr,
+    NORMED: tl.constexpr,
 ):  # fmt: skip
-    """One head of one row of ``qkv`` [T, (HEADS + 2 KV_HEADS) * DIM]: normalised unless ``OFFSET`` is None, rotated
-    by halves, and written to ``query`` or to its slot.
+    """One head of one row of ``qkv`` [T, (HEADS + 2 KV_HEADS) * DIM]: normalised where ``NORMED``, rotated by halves
+    where ``ROTARY`` is not 0, and written to ``query`` or to its slot.
     """
     row, head, d = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.arange(0, PAD)
     inputs = qkv + (row * (HEADS + 2 * KV_HEADS) + head) * DIM
@@ -199,17 +199,20 @@ def prepare(
         tl.store(values + (slot * KV_HEADS + head - HEADS - KV_HEADS) * DIM + d, number, mask=d < DIM)
     else:
         x = number.to(tl.float32)
-        half = (d + ROTARY // 2) % ROTARY  # where the number lies that this one is rotated with
-        rotated = d < ROTARY
-        other = tl.load(inputs + half, mask=rotated, other=0.0).to(tl.float32)
-        if OFFSET is not None:
-            norm = key_norm if head >= HEADS else query_norm
+        norm = key_norm if head >= HEADS else query_norm
+        scale = 1.0
+        if NORMED:
             scale = tl.rsqrt(tl.sum(x * x, 0) / DIM + epsilon)
-            x *= scale * (tl.load(norm + d, mask=d < DIM, other=0.0).to(tl.float32) + OFFSET)
-            other *= scale * (tl.load(norm + half, mask=rotated, other=0.0).to(tl.float32) + OFFSET)
-        c = tl.load(cos + row * ROTARY + d, mask=rotated, other=1.0).to(tl.float32)
-        s = tl.load(sin + row * ROTARY + d, mask=rotated, other=0.0).to(tl.float32)
-        x = x * c + tl.where(d < ROTARY // 2, -other, other) * s
+            x *= scale * tl.load(norm + d, mask=d < DIM, other=0.0)
+        if ROTARY > 0:
+            half = (d + ROTARY // 2) % ROTARY  # where the number lies that this one is rotated with
+            rotated = d < ROTARY
+            other = tl.load(inputs + half, mask=rotated, other=0.0).to(tl.float32)
+            if NORMED:
+                other *= scale * tl.load(norm + half, mask=rotated, other=0.0)
+            c = tl.load(cos + row * ROTARY + d, mask=rotated, other=1.0).to(tl.float32)
+            s = tl.load(sin + row * ROTARY + d, mask=rotated, other=0.0).to(tl.float32)
+            x = x * c + tl.where(d < ROTARY // 2, -other, other) * s
         if head >= HEADS:
             place = keys + (slot * KV_HEADS + head - HEADS) * DIM
         else:

@@ -6,10 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import PreTrainedModel
-
-from ...errors import UnsupportedModel
+from torch import Tensor, nn
 
 # Relative difference of logits that rounding the weights may explain, in a model with random weights.
 QUANTIZED = {"fp8": 0.2, "int4": 0.5}
@@ -24,18 +21,20 @@ def require(weights: str, device: torch.device, dtype: torch.dtype) -> None:
         raise ValueError(f"weights {weights!r} need bfloat16 on a CUDA device, not {dtype} on {device.type}")
 
 
-def quantize(model: PreTrainedModel, weights: str) -> None:
-    """Round the linear layers' weights, in place; the output layer keeps its own.
-
-    Raises ``UnsupportedModel`` when the model has no layers to round.
-    """
+def quantized(weight: Tensor, bias: Tensor | None, weights: str) -> nn.Linear:
+    """A layer of ``weight`` [out, in] in fewer bits, or as it is where its sides do not divide."""
+    out_features, in_features = weight.shape
+    linear = nn.Linear(in_features, out_features, bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    linear.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
+    multiple = GROUP if weights == "int4" else 16
+    if in_features % multiple or out_features % 16:
+        return linear
     from torchao.quantization import quantize_
 
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    chosen = {id(module) for module in model.modules() if module is not head and _fits(module, weights)}
-    if not chosen:
-        raise UnsupportedModel(f"{type(model).__name__} has no linear layers that {weights} takes.")
-    quantize_(model, _recipe(weights), filter_fn=lambda module, name: id(module) in chosen)
+    quantize_(holder := nn.Sequential(linear), _recipe(weights))
+    rounded: nn.Linear = holder[0]  # type: ignore[assignment]
+    return rounded
 
 
 def _recipe(weights: str) -> Any:
@@ -44,8 +43,3 @@ def _recipe(weights: str) -> Any:
     if weights == "fp8":
         return Float8DynamicActivationFloat8WeightConfig(granularity=PerRow(), set_inductor_config=False)
     return Int4WeightOnlyConfig(group_size=GROUP, int4_packing_format="tile_packed_to_4d", set_inductor_config=False)
-
-
-def _fits(module: nn.Module, weights: str) -> bool:
-    multiple = GROUP if weights == "int4" else 16
-    return type(module) is nn.Linear and module.in_features % multiple == 0 and module.out_features % 16 == 0

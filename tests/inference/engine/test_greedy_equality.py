@@ -6,6 +6,7 @@ preempted, resumed; with steps one after another and overlapping.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +19,25 @@ from tests.inference.engine.driving import drain, greedy, tokens_of
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
 LATENT = {"q_lora_rank": 24, "kv_lora_rank": 16, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16}
 
-ARCHITECTURES: dict[str, dict[str, Any]] = {
+DECODER: dict[str, dict[str, Any]] = {
     "llama": {},
-    "qwen3": {},  # norms on queries and keys
     "mistral": {"sliding_window": 8},
-    "gemma2": {"sliding_window": 8},  # alternating windows, squashed scores
+    "qwen2": {},  # biases on queries, keys and values
+    "qwen3": {},  # norms on queries and keys
+    "gemma2": {"sliding_window": 8},  # alternating windows, squashed scores, norms around
     "gemma3_text": {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
-    "phi": {"num_key_value_heads": 4},  # rotates a part of each head
     "phi3": {"sliding_window": 8},  # one matrix for queries, keys and values
+    "smollm3": {"no_rope_layers": [1, 0, 1]},
+    "olmo2": {},  # norms after, and over whole rows of queries and keys
+    "granite": {
+        "embedding_multiplier": 4.0,
+        "residual_multiplier": 0.5,
+        "attention_multiplier": 0.3,
+        "logits_scaling": 3,
+    },
+}
+TRANSFORMERS: dict[str, dict[str, Any]] = {
+    "phi": {"num_key_value_heads": 4},  # rotates a part of each head
     "gpt_neox": {},
     "gpt2": {"n_layer": 3, "n_head": 4, "n_embd": 64, "n_positions": 256},  # learned positions
     "opt": {"ffn_dim": 96, "word_embed_proj_dim": 64},  # learned positions with an offset
@@ -41,6 +53,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         **LATENT,
     },
 }
+ARCHITECTURES = DECODER | TRANSFORMERS
 EXACT = {"dtype": "float32", "weights": "float32"}
 NEW_TOKENS = 24
 
@@ -52,7 +65,7 @@ Factory = Callable[..., Any]
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def folder(request: pytest.FixtureRequest, make_model: Callable[..., Path]) -> Path:
-    return make_model(request.param, **ARCHITECTURES[request.param])
+    return make_model(request.param, varied=True, **ARCHITECTURES[request.param])
 
 
 @pytest.fixture(params=[False, True], ids=["in turn", "overlapping"])
@@ -63,6 +76,11 @@ def make_engine(make_engine: Factory, request: pytest.FixtureRequest) -> Factory
 @pytest.fixture(scope="module")
 def expected(folder: Path, generate: Factory) -> list[list[int]]:
     return [generate(folder, prompt, NEW_TOKENS) for prompt in PROMPTS]
+
+
+def test_the_families_it_claims_are_computed_by_the_decoder(folder: Path, make_engine: Factory) -> None:
+    ours = json.loads((folder / "config.json").read_text())["model_type"] in DECODER
+    assert type(make_engine(folder).runner.model).__name__ == ("Decoder" if ours else "HfModel")
 
 
 def test_a_single_request_equals_generate(folder: Path, expected: Any, make_engine: Factory) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 from inference.engine import LLMEngine, SamplingParams, StructuredOutputsParams
-from tests.inference.engine.driving import drain, greedy, tokens_of
+from tests.inference.engine.driving import drain, greedy, spoil, tokens_of
 
 Factory = Callable[..., LLMEngine]
 PROMPT = [7, 8, 9, 10]
@@ -51,14 +50,10 @@ def test_a_structured_answer_that_ends_well_reports_no_error(make_engine: Factor
 def test_a_prompt_whose_first_chunk_is_not_finite_leaves_nothing_in_the_prefix_cache(make_engine: Factory) -> None:
     engine = make_engine(max_batched_tokens=8, max_num_seqs=8)
     prompt = [n % 50 + 6 for n in range(40)]
-    embedding = engine.runner.model.get_input_embeddings().weight
-    with torch.no_grad():
-        kept = embedding[prompt[0]].clone()
-        embedding[prompt[0]] = float("nan")
+    mend = spoil(engine, prompt[0])
     engine.add_request("spoilt", prompt, greedy(3, ignore_eos=True))
     assert drain(engine)["spoilt"][-1].finish_reason == "error"
-    with torch.no_grad():
-        embedding[prompt[0]] = kept
+    mend()
 
     engine.add_request("again", prompt, greedy(3, ignore_eos=True))
     last = drain(engine)["again"][-1]

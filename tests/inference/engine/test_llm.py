@@ -11,7 +11,7 @@ import pytest
 
 from inference.engine import LLM, SamplingParams
 from inference.errors import EngineError, PromptTooLong
-from tests.inference.engine.driving import drain, greedy, text_of, tokens_of
+from tests.inference.engine.driving import before_each_forward, drain, greedy, text_of, tokens_of
 
 PROMPT = [40, 41, 42, 43, 44, 45, 46, 47, 48]
 OTHER = [90, 91, 92, 93, 94, 95, 96]
@@ -64,10 +64,11 @@ def test_a_failed_step_leaves_nothing_running(llm: LLM) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("broken")
 
-    hook = llm.engine.runner.model.register_forward_pre_hook(fail)
+    forward = llm.engine.runner.model.forward
+    before_each_forward(llm.engine, fail)
     with pytest.raises(EngineError, match="broken"):
         llm.generate([PROMPT] * 6, greedy(3))
-    hook.remove()
+    llm.engine.runner.model.forward = forward  # type: ignore[method-assign]
     assert not llm.engine.has_unfinished
     assert llm.engine.counters()["kv_blocks_used"] == 0
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from inference.engine import LLM, SamplingParams
+from inference.engine.batch import Batch
 from inference.errors import EngineError, PromptTooLong, UnsupportedModel
-from tests.inference.engine.driving import drain, greedy, text_of, tokens_of
+from tests.inference.engine.driving import before_each_forward, drain, greedy, spoil, text_of, tokens_of
 
 PROMPT = [40, 41, 42, 43, 44, 45, 46, 47, 48]
 OTHER = [90, 91, 92, 93, 94, 95, 96]
@@ -210,12 +210,12 @@ def test_an_id_in_use_is_refused(make_engine: Factory) -> None:
 
 
 def test_a_failing_step_fails_only_its_own_sequences(llama: Path, make_engine: Factory, generate: Factory) -> None:
-    def refuse_poison(module: Any, args: Any, kwargs: Any) -> None:
-        if (kwargs["input_ids"] == POISON).any():
+    def refuse_poison(batch: Batch) -> None:
+        if (batch.token_ids == POISON).any():
             raise RuntimeError("poison")
 
     engine = make_engine(max_num_seqs=1)
-    engine.runner.model.register_forward_pre_hook(refuse_poison, with_kwargs=True)
+    before_each_forward(engine, refuse_poison)
     engine.add_request("bad", [*PROMPT, POISON], greedy(6))
     engine.add_request("good", PROMPT, greedy(6))
     results = drain(engine)
@@ -230,11 +230,8 @@ def test_a_failing_step_fails_only_its_own_sequences(llama: Path, make_engine: F
 def test_logits_that_are_not_finite_fail_their_own_sequence_and_poison_no_block(
     llama: Path, make_engine: Factory, generate: Factory
 ) -> None:
-    def spoil(module: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
-        return output.masked_fill((args[0] == POISON).unsqueeze(-1), float("nan"))
-
     engine = make_engine(num_kv_blocks=10)
-    engine.runner.model.get_input_embeddings().register_forward_hook(spoil)
+    spoil(engine, POISON)
     engine.add_request("bad", [*OTHER, POISON, *OTHER], greedy(6))
     engine.add_request("good", PROMPT, greedy(6))
     results = drain(engine)
@@ -342,6 +339,6 @@ def test_llm_raises_when_a_step_fails(llama: Path) -> None:
         raise RuntimeError("broken")
 
     llm = LLM(str(llama), num_kv_blocks=64)
-    llm.engine.runner.model.register_forward_pre_hook(fail)
+    before_each_forward(llm.engine, fail)
     with pytest.raises(EngineError, match="broken"):
         llm.generate(["fox"], SamplingParams())

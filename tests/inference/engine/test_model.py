@@ -67,7 +67,7 @@ def test_weights_that_are_missing_are_not_drawn_at_random(llama: Path, tmp_path:
 
 
 def test_attention_that_computes_something_else_is_refused_by_its_numbers(
-    llama: Path, make_engine: Factory, monkeypatch: pytest.MonkeyPatch
+    make_model: Factory, make_engine: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from inference.engine import attention
 
@@ -75,8 +75,8 @@ def test_attention_that_computes_something_else_is_refused_by_its_numbers(
         return torch.zeros_like(query)
 
     monkeypatch.setattr(attention.functional, "scaled_dot_product_attention", wrong)
-    with pytest.raises(UnsupportedModel, match="LlamaForCausalLM computes something else"):
-        make_engine(llama)
+    with pytest.raises(UnsupportedModel, match="GPTNeoXForCausalLM computes something else"):
+        make_engine(make_model("gpt_neox"))
 
 
 def test_weights_that_are_not_safetensors_are_refused(llama: Path, tmp_path: Path, make_engine: Factory) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
 
 from inference.engine import EngineConfig, LLMEngine, SamplingParams, StructuredOutputsParams
-from tests.inference.engine.driving import Results, drain, greedy, text_of, tokens_of
+from inference.engine.batch import Batch
+from tests.inference.engine.driving import Results, before_each_forward, drain, greedy, spoil, text_of, tokens_of
 
 Factory = Callable[..., LLMEngine]
 
@@ -138,12 +138,12 @@ def test_an_answer_that_is_aborted_while_it_is_computed_leaves_the_others_alone(
 def test_what_was_launched_after_a_step_that_fails_is_computed_again(
     llama: Path, make_engine: Factory, generate: Callable[..., list[int]]
 ) -> None:
-    def refuse_poison(module: Any, args: Any, kwargs: Any) -> None:
-        if (kwargs["input_ids"] == POISON).any():
+    def refuse_poison(batch: Batch) -> None:
+        if (batch.token_ids == POISON).any():
             raise RuntimeError("poison")
 
     engine = make_engine(overlap=True)
-    engine.runner.model.register_forward_pre_hook(refuse_poison, with_kwargs=True)
+    before_each_forward(engine, refuse_poison)
     engine.add_request("bad", [*PROMPTS[1], POISON], greedy(6))
     outputs = engine.step()
     # Launched after the bad one, on blocks that this one would have filled.
@@ -159,11 +159,11 @@ def test_a_step_that_fails_takes_nothing_of_an_aborted_answer_into_the_prefix_ca
 ) -> None:
     engine, broken = make_engine(overlap=True), [True]
 
-    def break_once(module: Any, args: Any) -> None:
+    def break_once(batch: Batch) -> None:
         if broken.pop() if broken else False:
             raise RuntimeError("broken")
 
-    engine.runner.model.register_forward_pre_hook(break_once)
+    before_each_forward(engine, break_once)
     engine.add_request("stopped", PROMPTS[1], greedy(6))
     engine.step()
     engine.abort("stopped")
@@ -174,11 +174,8 @@ def test_a_step_that_fails_takes_nothing_of_an_aborted_answer_into_the_prefix_ca
 def test_what_a_step_spoils_for_an_aborted_answer_is_wiped_before_another_has_the_blocks(
     llama: Path, make_engine: Factory, generate: Callable[..., list[int]]
 ) -> None:
-    def spoil(module: Any, args: Any, output: Tensor) -> Tensor:
-        return output.masked_fill((args[0] == POISON).unsqueeze(-1), float("nan"))
-
     engine = make_engine(overlap=True)
-    engine.runner.model.get_input_embeddings().register_forward_hook(spoil)
+    spoil(engine, POISON)
     engine.add_request("stopped", [*PROMPTS[0], POISON, *PROMPTS[0]], greedy(6))
     engine.step()
     engine.abort("stopped")

@@ -29,10 +29,12 @@ class Spoiler:
 
     def __init__(self, engine: LLMEngine) -> None:
         self.on = True
-        engine.runner.model.get_input_embeddings().register_forward_hook(self)
+        model: Any = engine.runner.model
+        self._embedding, model.embedding = model.embedding, self
 
-    def __call__(self, module: Any, args: Any, output: Tensor) -> Tensor:
-        return output.masked_fill((args[0] == POISON).unsqueeze(-1), float("nan")) if self.on else output
+    def __call__(self, ids: Tensor) -> Tensor:
+        rows: Tensor = self._embedding(ids)
+        return rows.masked_fill((ids == POISON).unsqueeze(-1), float("nan")) if self.on else rows
 
 
 def spoiled_blocks(engine: LLMEngine) -> set[int]:

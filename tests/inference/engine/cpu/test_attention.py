@@ -14,7 +14,7 @@ from inference.engine.cpu.planning import BLOCK, Planner, Stretch, shared_stretc
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.sequence import Chunk, Sequence, token_array
 
-PLAIN = Attending(None, None, None, None, {})
+PLAIN = Attending(0.0)  # the usual scale
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Case:
     kv_heads: int = 2
     dim: int = 32
     how: Attending = PLAIN
+
+    @property
+    def attending(self) -> Attending:
+        return self.how._replace(scale=self.how.scale or self.dim**-0.5)
 
 
 CASES = {
@@ -52,7 +56,7 @@ class Step:
 
     def __init__(self, kernels: ctypes.CDLL, case: Case) -> None:
         self.case, self.planner = case, Planner(kernels)
-        shape = LayerShape(case.kv_heads, case.dim, case.dim)
+        shape = LayerShape(case.kv_heads, case.dim, case.dim, case.attending)
         self.cache = CpuCache({0: shape}, num_blocks=128)
         order = np.random.default_rng(0).permutation(128).tolist()
         common = [order.pop() for _ in range(case.shared)]
@@ -78,7 +82,7 @@ class Step:
         context = self.planner.build(chunks, self.cache).context
         assert isinstance(context, CpuContext)
         pieces = [torch.cat([each[n][a:b] for n, a, b in spans]) for each in (self.queries, self.keys, self.values)]
-        return context.attend(0, *pieces, self.case.how)
+        return context.attend(0, *pieces, self.case.attending)
 
     def run(self) -> Tensor:
         starts = [length - count for length, count in zip(self.case.lengths, self.case.computed, strict=True)]
@@ -95,8 +99,7 @@ class Step:
         case, length = self.case, len(keys)
         repeats = case.heads // case.kv_heads
         k, v = (each.bfloat16().double().repeat_interleave(repeats, 1) for each in (keys, values))
-        scale = case.how.scale or case.dim**-0.5
-        scores = torch.einsum("qhd,khd->hqk", (queries[-count:] * scale).bfloat16().double(), k)
+        scores = torch.einsum("qhd,khd->hqk", (queries[-count:] * case.attending.scale).bfloat16().double(), k)
         if case.how.softcap:
             scores = case.how.softcap * torch.tanh(scores / case.how.softcap)
         distance = torch.arange(length - count, length)[:, None] - torch.arange(length)

@@ -1,4 +1,4 @@
-"""The engine with kernels: what it fuses, how close it stays to the model's own arithmetic, and doing without."""
+"""The engine with kernels: what they compute, how close it stays to the model's own arithmetic, doing without."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from inference.demo import MODEL_PATH
 from inference.demo.corpus import conversations
 from inference.demo.tokenizer import encode
 from inference.engine import EngineConfig, LLMEngine
-from inference.engine.backend import TorchBackend
 from inference.engine.cpu import library
 from inference.engine.cpu.attention import CpuCache
-from inference.engine.cpu.backend import CpuBackend
-from inference.engine.cpu.fusion import FusedAttention, FusedLayer, GatedMlp, RmsNorm, Rotation
-from inference.engine.cpu.linear import PackedLinear
+from inference.engine.cpu.backend import CpuOps
+from inference.engine.models.decoder import Decoder
+from inference.engine.ops import Ops
 from tests.inference.engine.driving import drain, greedy, tokens_of
 
 Factory = Callable[..., LLMEngine]
@@ -34,19 +33,25 @@ SCALED = {
     "llama_4_scaling_beta": 0.5,
     "original_max_position_embeddings": 16,
 }
-# architecture, settings, and how many norms, gated MLPs, attentions and whole layers of a model of 3 are fused
-FUSED = {
-    "llama": ({}, 7, 3, 3, 3),
-    "qwen2": ({}, 7, 3, 3, 3),
-    "qwen3": ({}, 13, 3, 3, 3),
-    "mistral": ({"sliding_window": 8}, 7, 3, 3, 3),
-    "gemma2": (GEMMA, 13, 3, 3, 0),
-    "gemma3_text": (GEMMA, 19, 3, 3, 0),
-    "phi3": ({"pad_token_id": 0}, 7, 0, 0, 0),
-    "gpt_neox": ({}, 0, 0, 0, 0),
-    "ministral3": ({"rope_parameters": SCALED}, 7, 3, 0, 0),  # scales queries by their position
-    "olmo": ({"clip_qkv": 2.0}, 0, 3, 0, 0),  # a clip that a probe may not reach
-    "mixtral": ({"num_local_experts": 4, "num_experts_per_tok": 2}, 7, 0, 3, 0),
+# settings, and whether a layer is one call
+DECODER: dict[str, tuple[dict[str, Any], bool]] = {
+    "llama": ({"attention_bias": True, "mlp_bias": True}, True),
+    "qwen2": ({}, True),
+    "qwen3": ({}, True),
+    "mistral": ({"sliding_window": 8}, True),
+    "phi3": ({"sliding_window": 24}, True),
+    "smollm3": ({"no_rope_layers": [1, 0, 1]}, True),
+    "gemma2": (GEMMA, False),  # norms after attention and MLP
+    "gemma3_text": (GEMMA, False),
+    "olmo2": ({}, False),
+    "granite": ({"residual_multiplier": 0.5}, False),
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "gpt_neox": {},
+    "gpt2": {"n_layer": 3, "n_head": 4, "n_embd": 64, "n_positions": 256},
+    "ministral3": {"rope_parameters": SCALED},  # scales queries by their position
+    "olmo": {"clip_qkv": 2.0},
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
 }
 
 
@@ -73,47 +78,39 @@ def logits_of(engine: LLMEngine, prompt: list[int]) -> Tensor:
     return torch.cat(seen)
 
 
-@pytest.mark.parametrize("name", FUSED)
-def test_known_parts_are_fused_and_the_logits_stay(name: str, make_model: Callable[..., Path], make: Factory) -> None:
-    settings, *expected = FUSED[name]
-    folder = make_model(name, **settings)
+def error_of(logits: Tensor, folder: Path) -> float:
+    """Median over the tokens of the relative difference from transformers."""
+    with torch.inference_mode():
+        reference = AutoModelForCausalLM.from_pretrained(folder)(torch.tensor([WORDS])).logits[0]
+    return float(((logits - reference).norm(dim=-1) / reference.norm(dim=-1)).median())
+
+
+@pytest.mark.parametrize("name", DECODER)
+def test_every_family_is_computed_by_the_kernels(name: str, make_model: Callable[..., Path], make: Factory) -> None:
+    settings, one_call = DECODER[name]
+    folder = make_model(name, varied=True, **settings)
 
     engine = make(folder, weights="bfloat16")
 
-    model = engine.runner.model
-    kinds = (RmsNorm, GatedMlp, FusedAttention, FusedLayer)
-    assert [sum(isinstance(each, kind) for each in model.modules()) for kind in kinds] == expected
-    with torch.inference_mode():
-        reference = AutoModelForCausalLM.from_pretrained(folder)(torch.tensor([WORDS])).logits[0]
-    error = (logits_of(engine, WORDS) - reference).norm(dim=-1) / reference.norm(dim=-1)
-    assert error.median() < 0.02
+    logits = logits_of(engine, WORDS)
+    assert isinstance(engine.runner.model, Decoder)
+    assert [bool(args) for args in engine.runner.cache.whole_layers.values()] == [one_call] * 3
+    assert error_of(logits, folder) < 0.02
 
 
-YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "rope_theta": 10000.0}
-DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
-
-
-@pytest.mark.parametrize(("rope", "count"), [(None, 1), (YARN, 1), (DYNAMIC, 0)])
-def test_rotations_are_computed_at_once_unless_they_change_with_the_length(
-    rope: dict[str, Any] | None, count: int, make_model: Callable[..., Path], make: Factory
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_architectures_multiply_and_attend_by_the_kernels(
+    name: str, make_model: Callable[..., Path], make: Factory
 ) -> None:
-    folder = make_model("llama", rope_parameters=rope) if rope else make_model("llama")
-    model = make(folder).runner.model
-    found = [each for each in model.modules() if isinstance(each, Rotation)]
-    assert len(found) == count
-    positions, x = torch.tensor([[0, 1, 77, 255]]), torch.zeros(1)
-    for rotation in found:
-        own = AutoModelForCausalLM.from_pretrained(folder).model.rotary_emb
-        for ours, theirs in zip(rotation(x, positions), own(x, positions), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    folder = make_model(name, varied=True, **OTHERS[name])
+    engine = make(folder, weights="bfloat16")
+    assert isinstance(engine.runner.cache, CpuCache)
+    assert error_of(logits_of(engine, WORDS), folder) < 0.02
 
 
 def test_int8_stays_close_to_the_models_own_arithmetic(make_model: Callable[..., Path], make: Factory) -> None:
     folder = make_model("llama")
-    with torch.inference_mode():
-        reference = AutoModelForCausalLM.from_pretrained(folder)(torch.tensor([WORDS])).logits[0]
-    error = (logits_of(make(folder), WORDS) - reference).norm(dim=-1) / reference.norm(dim=-1)
-    assert error.median() < 0.03
+    assert error_of(logits_of(make(folder), WORDS), folder) < 0.03
 
 
 def test_the_demo_model_loses_under_one_percent_of_perplexity() -> None:
@@ -154,24 +151,63 @@ def test_heads_that_the_kernels_cannot_take_are_left_to_torch(make_model: Callab
     folder = make_model("llama", head_dim=12)
     engine = make(folder)
     assert not isinstance(engine.runner.cache, CpuCache)
-    assert any(isinstance(each, PackedLinear) for each in engine.runner.model.modules())
-    engine.add_request("a", WORDS, greedy(5, ignore_eos=True))
-    assert len(tokens_of(drain(engine)["a"])) == 5
+    assert error_of(logits_of(engine, WORDS), folder) < 0.03
 
 
-def test_a_part_that_computes_something_else_than_its_names_say_is_left_alone(
+BROKEN = {
+    "window": {"window": 0},
+    "softcap": {"softcap": 0.0},
+    "scale": {"scale": 0.2},
+    "norm of queries": {"query_norm": None},
+    "epsilon": {"eps": 3.0},
+    "heads": {"kv_heads": 1},
+}
+
+
+@pytest.mark.parametrize("part", BROKEN)
+@pytest.mark.parametrize("name", ["qwen3", "gemma2"])
+def test_kernels_that_compute_something_else_are_not_used(
+    name: str,
+    part: str,
+    make_model: Callable[..., Path],
+    make: Factory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What a kernel loses is what it is not told."""
+    folder = make_model(
+        name, varied=True, **(GEMMA if name == "gemma2" else {"sliding_window": 8, "use_sliding_window": True})
+    )
+    told = CpuCache.layer_args
+
+    def less(self: CpuCache, layer: Any) -> Any:
+        args = told(self, layer)
+        changed = {key: value for key, value in BROKEN[part].items() if getattr(args, key)}
+        for key, value in changed.items():
+            setattr(args, key, value)
+        applied.append(bool(changed))
+        return args
+
+    applied: list[bool] = []
+    monkeypatch.setattr(CpuCache, "layer_args", less)
+    engine = make(folder, weights="int8")
+    if any(applied):
+        assert type(engine.runner.backend) is Ops
+        assert "the engine runs without these kernels" in caplog.text
+    else:
+        assert isinstance(engine.runner.backend, CpuOps)
+
+
+def test_a_weight_that_was_packed_wrongly_is_noticed(
     make_model: Callable[..., Path], make: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transformers.models.llama.modeling_llama import LlamaMLP
+    packed = CpuOps.linear
 
-    def squared(self: Any, x: Tensor) -> Tensor:
-        output: Tensor = self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x) ** 2)
-        return output
+    def swapped(self: CpuOps, weights: Any, bias: Any = None) -> Any:
+        return packed(self, weights[::-1], bias)
 
-    monkeypatch.setattr(LlamaMLP, "forward", squared)
-    model = make(make_model("llama")).runner.model
-    assert not any(isinstance(each, GatedMlp) for each in model.modules())
-    assert any(isinstance(each, FusedAttention) for each in model.modules())
+    monkeypatch.setattr(CpuOps, "linear", swapped)
+    assert type(make(make_model("llama")).runner.backend) is Ops
 
 
 def test_auto_measures_and_says_what_it_chose(
@@ -179,7 +215,7 @@ def test_auto_measures_and_says_what_it_chose(
 ) -> None:
     with caplog.at_level(logging.INFO, "inference.engine.cpu.linear"):
         backend = make(make_model("llama"), weights="auto").runner.backend
-    assert isinstance(backend, CpuBackend)
+    assert isinstance(backend, CpuOps)
     assert backend.weights in ("int8", "bfloat16")
     assert f"weights in {backend.weights}: one of each shape took int8" in caplog.text
 
@@ -199,7 +235,7 @@ def test_without_a_compiler_torch_computes_and_the_log_says_why(
 
     engine = make(make_model("llama"), weights="auto")
 
-    assert isinstance(engine.runner.backend, TorchBackend)
+    assert type(engine.runner.backend) is Ops
     assert "there is no C compiler (Debian: apt-get install gcc libc6-dev)" in caplog.text
     with pytest.raises(ValueError, match="weights in int8 need the CPU kernels"):
         make(make_model("llama"))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from inference.engine.cpu import library
-from inference.engine.cpu.linear import PackedLinear, group_size, pack_linears
+from inference.engine.cpu import library, linear
+from inference.engine.cpu.linear import PackedLinear, group_size
 
 SHAPES = [(64, 64), (40, 36), (1000, 288), (16, 704), (5, 1024)]
 
@@ -87,28 +87,32 @@ def test_groups_divide_a_row_and_are_whole_fours(cols: int, group: int) -> None:
     assert group_size(cols) == group
 
 
-class Attention(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.q_proj, self.k_proj, self.v_proj = nn.Linear(64, 64), nn.Linear(64, 32), nn.Linear(64, 32)
-        self.o_proj = nn.Linear(64, 64, bias=False)
-        self.odd = nn.Linear(6, 6)
+@pytest.mark.parametrize("kind", ["int8", "bfloat16"])
+@pytest.mark.parametrize("sizes", [(64, 32, 32), (20, 7, 300), (1, 1, 1), (5000, 8)])
+def test_matrices_one_below_the_other_compute_what_each_does(
+    kernels: ctypes.CDLL, kind: str, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "PIECE", 64 * 48)  # of 48 rows
+    weights, bias, x = [torch.randn(size, 64) for size in sizes], torch.randn(sum(sizes)), torch.randn(5, 64)
+
+    whole = PackedLinear(kernels, weights, bias, kind)
+
+    each = [PackedLinear(kernels, [weight], None, kind)(x) for weight in weights]
+    torch.testing.assert_close(whole(x), torch.cat(each, dim=-1) + bias, rtol=1e-6, atol=1e-5)
 
 
-def test_layers_of_one_input_are_joined_and_their_parts_compute_what_they_did(kernels: ctypes.CDLL) -> None:
-    module, x = Attention(), torch.randn(5, 64)
-    before = [layer(x) for layer in (module.q_proj, module.k_proj, module.v_proj)]
+@pytest.mark.parametrize("kind", ["int8", "bfloat16"])
+@pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
+def test_rows_are_the_weights_that_it_multiplies_with(
+    kernels: ctypes.CDLL, kind: str, outputs: int, inputs: int
+) -> None:
+    weight = torch.randn(outputs, inputs)
+    ids = torch.tensor([0, outputs - 1, outputs // 2, 0])
 
-    joined = pack_linears(kernels, module, "bfloat16")
+    rows = PackedLinear(kernels, [weight], None, kind).rows(ids)
 
-    whole = joined[module]["q_proj"]
-    after = [layer(x) for layer in (module.q_proj, module.k_proj, module.v_proj)]
-    assert torch.equal(whole(x), torch.cat(after, dim=-1))
-    assert module.k_proj.panels.data_ptr() == whole.panels.data_ptr()
-    for ours, theirs in zip(after, before, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.02)
-    assert isinstance(module.o_proj, PackedLinear)
-    assert type(module.odd) is nn.Linear  # rows of six numbers do not divide into fours
+    wanted = rounded(weight, group_size(inputs)).float() if kind == "int8" else weight.bfloat16().float()
+    torch.testing.assert_close(rows, wanted[ids], rtol=1e-6, atol=1e-6)
 
 
 def test_the_kernels_compile_for_processors_other_than_this_one(tmp_path: Path) -> None:

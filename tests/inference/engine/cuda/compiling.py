@@ -18,12 +18,12 @@ from inference.engine.cuda.elementwise import NUCLEUS_TILE
 
 HOPPER = GPUTarget("cuda", 90, 32)
 # Pointers to the model's type; the others are to int64.
-NUMBERS = {
-    *("query", "keys", "values", "output", "qkv", "cos", "sin", "query_norm", "key_norm", "both"),
-    *("key", "value", "inputs", "weight"),
-}
+NUMBERS = {"query", "keys", "values", "output", "qkv", "cos", "sin", "both", "key", "value", "inputs"}
 TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
 FLOATS = {
+    "weight": "*fp32",
+    "query_norm": "*fp32",
+    "key_norm": "*fp32",
     "partial": "*fp32",
     "partial_log": "*fp32",
     "scale": "fp32",
@@ -75,12 +75,12 @@ def main() -> None:
         size = {"HEADS": 8, "HEADS_PAD": 8, "KEY_DIM": dim, "KEY_PAD": dim, "VALUE_DIM": dim, "VALUE_PAD": dim}
         found[f"{name} write"] = compiled(kernels.write, dtype, size)
         found[f"{name} chunk"] = compiled(kernels.chunk, dtype, constants | {"PADDED": attention.CHUNK_ROWS})
-        for offset in (None, 0, 1):
-            heads = {"HEADS": 32, "KV_HEADS": 8, "DIM": dim, "PAD": dim, "ROTARY": dim, "OFFSET": offset}
-            found[f"{name} prepare by {offset}"] = compiled(kernels.prepare, dtype, heads)
-        for offset in (0, 1):
-            norm = {"OFFSET": offset, "SIZE": 4096, "PAD": 4096, "num_warps": 8}
-            found[f"{name} normalize by {offset}"] = compiled(kernels.normalize, dtype, norm)
+        for normed, rotary in ((False, dim), (True, dim), (True, 0)):
+            heads = {"HEADS": 32, "KV_HEADS": 8, "DIM": dim, "PAD": dim, "ROTARY": rotary, "NORMED": normed}
+            found[f"{name} prepare by {normed}, {rotary}"] = compiled(kernels.prepare, dtype, heads)
+        for early in (False, True):
+            norm = {"EARLY": early, "SIZE": 4096, "PAD": 4096, "num_warps": 8}
+            found[f"{name} normalize by {early}"] = compiled(kernels.normalize, dtype, norm)
         found[f"{name} gate"] = compiled(kernels.gate, dtype, {"GELU": True})
     found["nucleus"] = compiled(kernels.nucleus, torch.float32, {"TILE": NUCLEUS_TILE})
     found["resolve"] = compiled(kernels.resolve, torch.float32, {})

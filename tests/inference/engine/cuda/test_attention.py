@@ -19,7 +19,11 @@ DTYPES = [
     pytest.param(torch.bfloat16, marks=pytest.mark.cuda),  # the interpreter multiplies its bits as integers
 ]
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
-PLAIN = Attending(None, None, None, None, {})
+PLAIN = Attending(0.0)  # the usual scale
+
+
+def scaled(how: Attending, dim: int) -> Attending:
+    return how._replace(scale=how.scale or dim**-0.5)
 
 
 @dataclass
@@ -67,7 +71,7 @@ class Pages:
         place = self.blocks[seq][at // self.block_size], at % self.block_size
         share = self.heads // self.kv_heads
         key, value = (cache[place].cpu().double().repeat_interleave(share, 1) for cache in (self.keys, self.values))
-        scale = self.key_dim**-0.5 if how.scale is None else how.scale
+        scale = scaled(how, self.key_dim).scale
         scores = torch.einsum("qhd,khd->hqk", query.cpu().double(), key) * scale
         if how.softcap is not None:
             scores = torch.tanh(scores / how.softcap) * how.softcap
@@ -83,7 +87,7 @@ def check_decode(pages: Pages, how: Attending = PLAIN) -> None:
     rows = list(range(count, 0, -1))
     output = torch.zeros(count + 1, pages.heads, pages.value_dim, dtype=pages.dtype, device=pages.device)
     seqs = Decodes(pages.ints(rows), pages.ints(pages.lengths), pages.tables_at, pages.tables)
-    decode(query, pages.keys, pages.values, output, seqs, how)
+    decode(query, pages.keys, pages.values, output, seqs, scaled(how, pages.key_dim))
     assert not output[0].any()
     for seq, row in enumerate(rows):
         expected = pages.expected(seq, query[row : row + 1], pages.lengths[seq] - 1, how)
@@ -99,7 +103,14 @@ def check_chunks(pages: Pages, counts: list[int], how: Attending = PLAIN) -> Non
     tile_seqs, tile_offsets = (pages.ints(list(column)) for column in zip(*tiles, strict=True))
     placed = pages.ints(rows), pages.ints(starts), pages.ints(pages.lengths), pages.tables_at
     output = torch.zeros(sum(counts) + 1, pages.heads, pages.value_dim, dtype=pages.dtype, device=pages.device)
-    chunks(query, pages.keys, pages.values, output, Chunks(*placed, tile_seqs, tile_offsets, pages.tables), how)
+    chunks(
+        query,
+        pages.keys,
+        pages.values,
+        output,
+        Chunks(*placed, tile_seqs, tile_offsets, pages.tables),
+        scaled(how, pages.key_dim),
+    )
     assert not output[0].any()
     for seq, (row, count) in enumerate(zip(rows, counts, strict=True)):
         expected = pages.expected(seq, query[row : row + count], starts[seq], how)
@@ -113,11 +124,11 @@ SHAPES = [  # heads, kv_heads, key_dim, value_dim, block_size
     (2, 1, 256, 256, 16),
 ]
 HOWS = {
-    "scale": Attending(0.3, None, None, None, {}),
-    "window": Attending(None, 37, None, None, {}),
-    "window of one": Attending(None, 1, None, None, {}),
-    "softcap": Attending(None, None, 1.5, None, {}),
-    "both": Attending(None, 70, 1.5, None, {}),
+    "scale": Attending(0.3),
+    "window": Attending(0.0, 37),
+    "window of one": Attending(0.0, 1),
+    "softcap": Attending(0.0, None, 1.5),
+    "both": Attending(0.0, 70, 1.5),
 }
 
 

@@ -8,29 +8,29 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
 
 from inference.engine import EngineConfig, LLMEngine, model_runner
 from inference.engine.attention import LayerShape
-from inference.engine.backend import TorchBackend
-from inference.engine.cuda.backend import CudaBackend, RecordedBatch, StepContext
-from inference.engine.cuda.elementwise import FusedRMSNorm
-from inference.engine.cuda.fusion import FusedAttention, FusedMlp
+from inference.engine.cuda import elementwise
+from inference.engine.cuda.backend import CudaOps, RecordedBatch, StepContext
 from inference.engine.cuda.staging import PagedCache
-from inference.engine.model import inspect_layers, load_model, verify
+from inference.engine.models.checking import KernelMismatch
+from inference.engine.ops import Model, Ops
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.sequence import Chunk, Sequence, token_array
 from inference.errors import UnsupportedModel
 from tests.inference.engine.driving import drain, greedy, tokens_of
 
 Factory = Callable[..., Any]
-Loaded = tuple[PreTrainedModel, dict[int, LayerShape], CudaBackend]
+Loaded = tuple[Model, dict[int, LayerShape], CudaOps]
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": {"num_hidden_layers": 1},
     "qwen3": {"num_hidden_layers": 1},
     "mistral": {"num_hidden_layers": 1, "sliding_window": 8},
     "gemma2": {"num_hidden_layers": 2, "sliding_window": 8},
+    "smollm3": {"num_hidden_layers": 2, "no_rope_layers": [1, 0]},
+    "olmo2": {"num_hidden_layers": 1},
     "gpt2": {"n_layer": 1, "n_head": 4, "n_embd": 64, "n_positions": 256},
 }
 PROMPTS = [list(range(6 + 7 * n, 6 + 7 * n + length)) for n, length in enumerate((1, 26, 9))]
@@ -38,11 +38,9 @@ NEW_TOKENS = 3
 
 
 def load(folder: Path, device: torch.device, **options: Any) -> Loaded:
-    backend = CudaBackend(EngineConfig(model=str(folder), **options), device, torch.float32)
-    model = load_model(folder, torch.float32, device)
-    shapes = inspect_layers(model)
-    verify(model, shapes, backend)
-    return model, shapes, backend
+    ops = CudaOps(EngineConfig(model=str(folder), **options), device, torch.float32)
+    model = model_runner.load_with(ops, folder)
+    return model, model.shapes, ops
 
 
 def decoding(token_ids: list[int], blocks: list[int]) -> Chunk:
@@ -58,10 +56,10 @@ def make_cuda_engine(
 ) -> Callable[..., LLMEngine]:
     """An engine on the CUDA backend, even where it is interpreted."""
 
-    def choose(config: EngineConfig, path: Path) -> CudaBackend:
-        return CudaBackend(config, device, torch.float32)
+    def choose(config: EngineConfig, path: Path) -> CudaOps:
+        return CudaOps(config, device, torch.float32)
 
-    monkeypatch.setattr(model_runner, "choose_backend", choose)
+    monkeypatch.setattr(model_runner, "choose_ops", choose)
     return make_engine
 
 
@@ -78,27 +76,29 @@ def test_answers_equal_generate(
     assert [tokens_of(results[str(number)]) for number in range(len(PROMPTS))] == expected
 
 
-@pytest.mark.parametrize(
-    ("model_type", "num_layers", "num_norms"), [("llama", 1, 3), ("qwen3", 1, 5), ("gemma2", 2, 9), ("gpt2", 0, 0)]
-)
-def test_the_usual_layers_are_fused(
-    model_type: str, num_layers: int, num_norms: int, make_model: Factory, device: torch.device
+@pytest.mark.parametrize("what", ["prepare", "normalize"])
+def test_a_kernel_that_computes_something_else_is_noticed(
+    what: str, llama: Path, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, _, _ = load(make_model(model_type, **ARCHITECTURES[model_type]), device)
-    kinds = [type(module) for module in model.modules()]
-    counts = {kind: kinds.count(kind) for kind in (FusedRMSNorm, FusedAttention, FusedMlp)}
-    assert counts == {FusedRMSNorm: num_norms, FusedAttention: num_layers, FusedMlp: num_layers}
+    right = getattr(elementwise, what)
+    monkeypatch.setattr(elementwise, what, lambda *args: right(*args).flip(0))
+    with pytest.raises(KernelMismatch, match="of layer 0 differs by"):
+        load(llama, device)
 
 
-def test_attention_that_changes_far_from_the_start_is_left_alone(make_model: Factory, device: torch.device) -> None:
-    rope = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "llama_4_scaling_beta": 0.5}
-    folder = make_model("ministral3", num_hidden_layers=1, rope_parameters=rope | {"rope_theta": 1e4})
-    model, _, _ = load(folder, device)
-    assert not any(isinstance(module, FusedAttention) for module in model.modules())
+def test_such_kernels_are_left_to_the_reference(
+    llama: Path, make_cuda_engine: Factory, generate: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = elementwise.prepare
+    monkeypatch.setattr(elementwise, "prepare", lambda *args: right(*args).flip(0))
+    engine = make_cuda_engine(llama)
+    engine.add_request("r", PROMPTS[1], greedy(NEW_TOKENS))
+    assert tokens_of(drain(engine)["r"]) == generate(llama, PROMPTS[1], NEW_TOKENS)
+    assert type(engine.runner.backend) is Ops
 
 
 def test_heads_wider_than_the_kernels_are_refused(make_model: Factory, device: torch.device) -> None:
-    with pytest.raises(UnsupportedModel, match="LlamaForCausalLM has heads of 288"):
+    with pytest.raises(UnsupportedModel, match="has heads of 288"):
         load(make_model("llama", head_dim=288, num_hidden_layers=1), device)
 
 
@@ -149,7 +149,7 @@ def test_weights_in_few_bits_say_what_they_need(weights: str, llama: Path, devic
 
 @pytest.mark.cuda
 def test_on_a_device_this_backend_is_chosen(llama: Path) -> None:
-    assert type(LLMEngine(EngineConfig(model=str(llama), num_kv_blocks=8)).runner.backend) is CudaBackend
+    assert type(LLMEngine(EngineConfig(model=str(llama), num_kv_blocks=8)).runner.backend) is CudaOps
 
 
 @pytest.mark.cuda
@@ -194,10 +194,9 @@ def test_a_model_that_cannot_be_recorded_runs_without_graphs(
 @torch.inference_mode()
 def test_half_precision_stays_close_to_plain_torch(dtype: torch.dtype, llama: Path, device: torch.device) -> None:
     logits = []
-    for backend in (TorchBackend(device, dtype), CudaBackend(EngineConfig(model=str(llama)), device, dtype)):
-        model = load_model(llama, dtype, device)
-        shapes = inspect_layers(model)
-        verify(model, shapes, backend)
+    for backend in (Ops(device, dtype), CudaOps(EngineConfig(model=str(llama)), device, dtype)):
+        model = model_runner.load_with(backend, llama)
+        shapes = model.shapes
         seq = Sequence("r", token_array(range(50, 80)), 30, SamplingParams(), 0, 99, (0, 0.0, 0))
         seq.block_table = token_array(range(8))
         cache = backend.new_cache(shapes, 8, 4)

@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
-from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from inference.engine.attention import KVCache, LayerShape
-from inference.engine.cuda.elementwise import FusedRMSNorm, norms, resolve, write
-from inference.engine.fusing import fuse
+from inference.engine.attention import Attending, KVCache, LayerShape
+from inference.engine.cuda.elementwise import normalize, prepare, resolve, write
+from inference.engine.ops import Layer, Norm, Ops
 
 DTYPES = [torch.float32, torch.float16, pytest.param(torch.bfloat16, marks=pytest.mark.cuda)]
 
@@ -20,7 +17,7 @@ DTYPES = [torch.float32, torch.float16, pytest.param(torch.bfloat16, marks=pytes
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_keys_and_values_go_to_their_slots_and_nowhere_else(dtype: torch.dtype, device: torch.device) -> None:
     like = torch.empty(0, dtype=dtype, device=device)
-    written, expected = (KVCache({0: LayerShape(3, 24, 16)}, 5, 4, like) for _ in range(2))
+    written, expected = (KVCache({0: LayerShape(3, 24, 16, Attending(0.2))}, 5, 4, like) for _ in range(2))
     key, value = torch.randn(3, 3, 24), torch.randn(3, 3, 16)
     key, value = (x.to(device, dtype).transpose(0, 1) for x in (key, value))  # as transformers hands them over
     slots = torch.tensor([17, 2, 9], device=device)
@@ -30,52 +27,49 @@ def test_keys_and_values_go_to_their_slots_and_nowhere_else(dtype: torch.dtype, 
     assert torch.equal(written.values[0], expected.values[0])
 
 
-def replaced(norm: nn.Module, *inputs: torch.Tensor) -> nn.Module:
-    """What ``norm`` is replaced by where it is called with ``inputs``."""
-    model = nn.ModuleList([norm])
-
-    fuse(model, lambda: model[0](*inputs), "norms", norms, 4 * torch.finfo(inputs[0].dtype).eps)
-    return model[0]
-
-
-class Upside(nn.Module):
-    """Has an RMSNorm's name and attributes, and computes something else."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight, self.eps = nn.Parameter(torch.ones(24)), 1e-6
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.weight
-
-
-class UpsideRMSNorm(Upside): ...
-
-
-class GatedRMSNorm(LlamaRMSNorm):
-    def forward(self, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-        return super().forward(x) * gate
-
-
-@pytest.mark.parametrize("kind", [LlamaRMSNorm, Gemma2RMSNorm])
+@pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
 @torch.inference_mode()
-def test_a_norm_of_either_kind_is_replaced_by_one_that_agrees(
-    kind: Any, dtype: torch.dtype, device: torch.device
-) -> None:
-    norm = kind(24, eps=1e-3).to(device, dtype)
-    norm.weight.copy_(torch.randn(24))
+def test_a_norm_of_either_kind_is_that_of_the_reference(early: bool, dtype: torch.dtype, device: torch.device) -> None:
+    norm = Norm(torch.randn(24, device=device), 1e-3, early)
     inputs = torch.randn(2, 5, 48).to(device, dtype)[..., :24]  # rows with a gap between them
-    fused = replaced(norm, inputs)
-    assert isinstance(fused, FusedRMSNorm)
-    torch.testing.assert_close(fused(inputs), norm(inputs))
+    torch.testing.assert_close(normalize(inputs, norm), Ops(device, dtype).norm(inputs, norm))
 
 
-def test_a_norm_that_computes_something_else_or_takes_a_gate_stays(device: torch.device) -> None:
-    inputs = torch.randn(5, 24, device=device)
-    upside, gated = UpsideRMSNorm().to(device), GatedRMSNorm(24, eps=1e-6).to(device)
-    assert replaced(upside, inputs) is upside
-    assert replaced(gated, inputs, inputs) is gated
+@pytest.mark.parametrize("rotary", [None, 16, 24])
+@pytest.mark.parametrize("normed", [True, False])
+@torch.inference_mode()
+def test_heads_are_normalised_rotated_and_cached_as_by_the_reference(
+    rotary: int | None, normed: bool, device: torch.device
+) -> None:
+    shape = LayerShape(2, 24, 24, Attending(0.2))
+    norms = [Norm(torch.randn(24, device=device), 1e-3) if normed else None for _ in range(2)]
+    linear: Any = None
+    layer = Layer(0, 4, shape, 0, *[linear] * 4, "silu", *norms, None, None, None, None, 1.0)
+    qkv, angles = torch.randn(5, 8 * 24, device=device), torch.randn(5, rotary or 1, device=device)
+    rotation = (angles.cos(), angles.sin()) if rotary else None
+    slots = torch.tensor([17, 2, 9, 0, 11], device=device)
+    ours, theirs = (KVCache({0: shape}, 5, 4, torch.empty(0, device=device)) for _ in range(2))
+
+    query = prepare(layer, qkv, rotation, ours, slots)
+
+    expected = Ops(device, torch.float32).attend(layer, qkv, rotation, Taking(theirs, slots))
+    torch.testing.assert_close(query.flatten(1), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours.keys[0], theirs.keys[0], rtol=1e-5, atol=1e-5)
+    assert torch.equal(ours.values[0], theirs.values[0])
+
+
+class Taking:
+    """An attention that gives the queries back."""
+
+    def __init__(self, cache: KVCache, slots: torch.Tensor) -> None:
+        self.cache, self.slots = cache, slots
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, how: Attending
+    ) -> torch.Tensor:
+        self.cache.write(layer, self.slots, key, value)
+        return query
 
 
 def test_tokens_that_never_left_the_device_take_their_places(device: torch.device) -> None:
