@@ -6,12 +6,19 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
 from .joining import find_way
 from .models import Invitation, InviteLink, User
 from .services import create_person
+
+WAYS = {
+    "reauthenticate": "Use your password",
+    "mfa_reauthenticate": "Use a code",
+    "mfa_reauthenticate:webauthn": "Use a passkey",
+}
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -29,6 +36,10 @@ class AccountAdapter(DefaultAccountAdapter):
         way = invited_by(request)
         proven = isinstance(way, Invitation) and way.email == User.objects.normalize_email(user.email)
         return create_person(user=user, verified=proven) if commit else user
+
+    def get_reauthentication_methods(self, user: User | AnonymousUser) -> list[dict[str, Any]]:
+        methods = super().get_reauthentication_methods(user)
+        return [{**method, "description": WAYS.get(method["id"], method["description"])} for method in methods]
 
     def set_password(self, user: User, password: str) -> None:
         """The password alone: what an admin changes at the same moment stays."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from allauth.account.admin import EmailAddressAdmin
 from allauth.account.models import EmailAddress
+from allauth.mfa import admin as _registers  # noqa: F401 - so that its page can be taken away
+from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
@@ -37,6 +39,7 @@ from .models import (
     User,
 )
 from .owned_admin import MOST_OWNERS, OwnedAdmin
+from .second_factor import reset_second_factor
 from .services import begin_erasing, create_person, follow_address
 
 
@@ -103,6 +106,7 @@ class UserAdmin(DjangoUserAdmin, ErasedLaterAdmin):  # type: ignore[misc]  # stu
     )
     add_fieldsets = ((None, {"fields": ("email", "password1")}),)
     inlines = (MembershipInline, PreferencesInline)
+    actions = ("reset_second_factors",)
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> tuple[Any, ...]:
         """A new person first; memberships and preferences once they exist."""
@@ -121,9 +125,15 @@ class UserAdmin(DjangoUserAdmin, ErasedLaterAdmin):  # type: ignore[misc]  # stu
         if "email" in form.changed_data:
             follow_address(user=obj)
 
+    @admin.action(description="Reset the second factor of the chosen people", permissions=("change",))
+    def reset_second_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        count = sum(reset_second_factor(person=person) for person in queryset)
+        messages.success(request, f"{count} {'person logs' if count == 1 else 'people log'} in by password alone now.")
+
 
 admin.site.unregister(Group)
 admin.site.unregister(EmailAddress)
+admin.site.unregister(Authenticator)  # its page would show the seeds; a reset is all that staff need
 
 
 @admin.register(EmailAddress)

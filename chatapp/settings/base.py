@@ -6,6 +6,7 @@ from django.urls import reverse_lazy
 
 from .environment import BASE_DIR, env
 
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS", [])
 VAR_DIR = env.path("CHATAPP_VAR", BASE_DIR / "var")
 DEBUG = False
 
@@ -26,6 +27,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "allauth",
     "accounts.apps.AddressesConfig",
+    "allauth.mfa",
     "chatapp.queue",
     "chatapp.chat",
     "feedback",
@@ -97,6 +99,21 @@ ACCOUNT_RATE_LIMITS = {
     "login_failed": "20/m/ip,5/5m/key",
     "signup": "30/m/ip",
 }
+# A second factor. Who may log in has proven the address where the server asks for it (ACCOUNT_EMAIL_VERIFICATION).
+MFA_ADAPTER = "accounts.second_factor.SecondFactorAdapter"
+MFA_FORMS = {
+    "add_webauthn": "accounts.passkey_forms.AddPasskeyForm",
+    "edit_webauthn": "accounts.passkey_forms.RenamePasskeyForm",
+    "authenticate_webauthn": "accounts.passkey_forms.PasskeyForm",
+    "login_webauthn": "accounts.passkey_forms.PasskeyLoginForm",
+    "reauthenticate_webauthn": "accounts.passkey_forms.PasskeyAgainForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_RATE_LIMITS = {"webauthn_login": "120/m/ip"}  # a login is two requests
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and people type
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/"

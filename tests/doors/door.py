@@ -34,6 +34,8 @@ Told = tuple[int, str]
 CODES = {400: "bad_request", 401: "not_authenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
 WORDS: dict[str, Told] = {
     "log-in": (302, "/accounts/login/?next={path}"),
+    "log-in-then": (302, "/accounts/login/?next={quoted}"),
+    "again": (302, "/accounts/reauthenticate/?next={quoted}"),
     "admin-log-in": (302, "/admin/login/?next={path}"),
     "to-chat": (302, "/w/{own}/chat/"),
     "to-its": (302, "/w/{its}/chat/"),
@@ -45,7 +47,7 @@ def meaning(word: str, **names: object) -> Told:
     if word.isdigit():
         return int(word), CODES.get(int(word), "")
     status, says = WORDS.get(word) or (302, word)
-    return status, says.format(**names)
+    return status, says.format(**names, quoted=quote(str(names.get("path", "")), safe=""))
 
 
 Rules = dict[str, dict[str, str]]
