@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.contrib.auth.models import AnonymousUser
 
-from chatapp.common.errors import Forbidden, NotFound
+from chatapp.common.errors import Forbidden, NotFound, SecondFactorRequired
 
 from .models import Membership, Role, User
 from .models.people import LEAST_ROLE, Act
+from .second_factor import has_second_factor
 
 WHOSE = {
     Role.ANALYST: "That is for owners, admins and analysts of this workspace.",
@@ -19,8 +20,17 @@ WHOSE = {
 def get_membership(user: User | AnonymousUser, slug: str) -> Membership:
     """The person's membership in the tenant ``slug``, with tenant, plan and preferences.
 
-    Raises ``NotFound`` for strangers, and where either is suspended, exactly as for a slug that does not exist.
+    Raises ``NotFound`` for strangers, and where either is suspended, exactly as for a slug that does not exist;
+    ``SecondFactorRequired`` where the workspace asks for what the person has not.
     """
+    membership = find_membership(user, slug)
+    if membership.tenant.requires_mfa and not has_second_factor(membership.user):
+        raise SecondFactorRequired
+    return membership
+
+
+def find_membership(user: User | AnonymousUser, slug: str) -> Membership:
+    """As ``get_membership``, also of those without a second factor: for leaving, which needs none."""
     if not user.is_authenticated:
         raise NotFound
     memberships = Membership.objects.active().select_related("tenant__plan", "user__chosen")

@@ -12,6 +12,7 @@ from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from qrcode.image.svg import SvgPathFillImage
 
 from .audit import record_act
@@ -45,6 +46,11 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 
 def has_second_factor(user: User) -> bool:
     return Authenticator.objects.filter(user=user, type__in=FACTORS).exists()
+
+
+def having_factor(user: str) -> Exists:
+    """Whether the person in the column ``user`` has one, for a query."""
+    return Exists(Authenticator.objects.filter(user=OuterRef(user), type__in=FACTORS))
 
 
 def reset_second_factor(*, person: User) -> bool:

@@ -17,12 +17,14 @@ from .audit import record_act
 from .models import Membership, Plan, Role, Tenant, User
 from .models.people import Act
 from .permissions import require
+from .second_factor import has_second_factor
 from .services import begin_erasing, make_tenant
 
 SETTINGS = (
     *("name", "accent", "welcome", "starters", "instructions", "allowed_models", "retention_days"),
-    *("collects_feedback", "who_invites"),
+    *("collects_feedback", "who_invites", "requires_mfa"),
 )
+OWN_FIRST = "Set up a second factor of your own first; without it you would shut yourself out."
 LONGEST_NAME = 80  # characters
 WRITTEN = frozenset({"name", "welcome", "starters", "instructions"})  # by people: the log says that, not what
 
@@ -58,6 +60,8 @@ def change_workspace(*, by: Membership, **changes: Any) -> Tenant:
         tenant.clean_fields(exclude=[field.name for field in Tenant._meta.fields if field.name not in changes])
     except ValidationError as error:
         raise BadRequest("Some of these settings cannot be saved.", fields=error.message_dict) from None
+    if changes.get("requires_mfa") and not has_second_factor(by.user):
+        raise BadRequest("Set up a second factor of your own first.", fields={"requires_mfa": [OWN_FIRST]})
     changed = [name for name in changes if getattr(tenant, name) != before[name]]
     if changed:
         with transaction.atomic():

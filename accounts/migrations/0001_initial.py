@@ -178,6 +178,7 @@ class Migration(migrations.Migration):
                 ('retention_days', models.PositiveIntegerField(blank=True, help_text='After which chats are deleted, counted from their last message. Empty: kept.', null=True, validators=[django.core.validators.MinValueValidator(1)])),
                 ('collects_feedback', models.BooleanField(default=True, help_text='Whether answers can be rated, and ratings are counted.')),
                 ('who_invites', models.CharField(choices=[('admins', 'Owners and admins'), ('members', 'Every member')], default='admins', max_length=10)),
+                ('requires_mfa', models.BooleanField(default=False, help_text='Members without one do not enter. API keys go on.', verbose_name='second factor required')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('deleted_at', models.DateTimeField(blank=True, editable=False, help_text='Closed since then; gone for good after its days of grace.', null=True)),
                 ('plan', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tenants', to='accounts.plan')),

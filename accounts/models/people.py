@@ -162,6 +162,9 @@ class Tenant(models.Model):
         default=True, help_text="Whether answers can be rated, and ratings are counted."
     )
     who_invites = models.CharField(max_length=10, choices=WhoInvites.choices, default=WhoInvites.ADMINS)
+    requires_mfa = models.BooleanField(
+        "second factor required", default=False, help_text="Members without one do not enter. API keys go on."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Closed since then; gone for good after its days of grace."

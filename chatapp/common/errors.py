@@ -6,6 +6,7 @@ ChatappError                 code, HTTP status, a safe message, retry_after and 
 │   ├── MessageTooLong       message_too_long
 │   └── NothingToContinue    nothing_to_continue
 ├── Forbidden          403   forbidden: you are a member, but not allowed this
+│   └── SecondFactorRequired second_factor_required: by the workspace, and you have none
 ├── NotFound           404   not_found: no such thing, or not yours; the two are not told apart
 │   └── ModelNotFound        model_not_found
 ├── AlreadyAnswering   409   already_answering
@@ -89,6 +90,11 @@ class Forbidden(ChatappError):
     code = "forbidden"
     status = 403
     message = "Your role in this workspace does not allow that."
+
+
+class SecondFactorRequired(Forbidden):
+    code = "second_factor_required"
+    message = "This workspace asks for a second factor. Set one up in your settings, then come back."
 
 
 class NotFound(ChatappError):

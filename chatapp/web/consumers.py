@@ -24,14 +24,14 @@ from chatapp.chat import asking
 from chatapp.chat.asking import Accepted
 from chatapp.chat.models import Message
 from chatapp.chat.permissions import get_conversation
-from chatapp.common.errors import ChatappError, NotFound
+from chatapp.common.errors import ChatappError, NotFound, SecondFactorRequired
 from chatapp.common.threads import in_thread
 from chatapp.queue.outages import as_unavailable
 from inference.errors import TransportUnavailable
 
 from . import frames
 from .acts import Unanswered, act, usage_json
-from .login_watch import NO_WORKSPACE, Login, login_watch, why_logged_out
+from .login_watch import NO_SECOND_FACTOR, NO_WORKSPACE, Login, login_watch, why_logged_out
 from .model_watch import watch
 from .payloads import turn_json
 from .socket_limits import TOO_MANY, Flooded, FrameLimit, open_sockets
@@ -87,6 +87,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except NotFound:
             await self._end(NO_WORKSPACE)
             return
+        except SecondFactorRequired:
+            await self._end(NO_SECOND_FACTOR)
+            return
         except (OperationalError, InterfaceError):
             await self._end(TRY_AGAIN)
             return
@@ -134,6 +137,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._end(TOO_MANY)
         except LoggedOut as ended:
             await self._end(ended.code)
+        except SecondFactorRequired:
+            await self._end(NO_SECOND_FACTOR)
         except Unanswered:
             await self.close(RESTARTED)
         except frames.BadFrame as error:

@@ -1,4 +1,5 @@
-"""Ends the sockets of people who may no longer read: logged out elsewhere, suspended, removed, with another password.
+"""Ends the sockets of people who may no longer read: logged out elsewhere, suspended, removed, with another password,
+without the second factor that their workspace asks for.
 
 Two queries per process every two seconds, however many sockets it has: the database is what all processes share.
 """
@@ -14,10 +15,12 @@ from django.db.models import Exists, FilteredRelation, Q
 from django.utils import timezone
 
 from accounts.models import Membership, User
+from accounts.second_factor import having_factor
 from chatapp.common.threads import in_thread
 from chatapp.common.watch import Watch
 
 LOGGED_OUT, SUSPENDED, NO_WORKSPACE, NEW_PASSWORD = 4401, 4403, 4404, 4409  # close codes of docs/protocol.md
+NO_SECOND_FACTOR = 4410
 LOOK_SECONDS = 2.0  # the promise is five
 
 End = Callable[[int], Awaitable[None]]
@@ -40,6 +43,7 @@ class Login:
         """As ``get_membership``, while all of this still holds. One query."""
         session = Session.objects.filter(pk=self.session, expire_date__gt=timezone.now())
         rows = Membership.objects.active().select_related("tenant__plan", "user__chosen")
+        rows = rows.filter(Q(tenant__requires_mfa=False) | having_factor("user"))
         user = {"user": self.user, "user__password": self.password}
         found: Membership | None = rows.filter(Exists(session), **user, tenant__slug=self.workspace).first()
         return found
@@ -52,6 +56,7 @@ class Account:
     password: str
     is_active: bool
     workspaces: set[str]
+    guarded: set[str]  # of these those that ask for a second factor, which the person does not have
 
 
 def find_ended(logins: Iterable[Login]) -> dict[Login, int]:
@@ -73,6 +78,8 @@ def _why_ended(login: Login, account: Account | None, has_session: bool) -> int 
         return NEW_PASSWORD
     if not has_session:
         return LOGGED_OUT
+    if login.workspace in account.guarded:
+        return NO_SECOND_FACTOR
     return None if login.workspace in account.workspaces else NO_WORKSPACE
 
 
@@ -91,13 +98,14 @@ def _living_sessions(keys: set[str]) -> set[str]:
 
 def _accounts(users: set[UUID]) -> dict[UUID, Account]:
     inside = FilteredRelation("memberships", condition=Q(memberships__suspended_at=None))
-    rows = User.objects.filter(pk__in=users).annotate(inside=inside).order_by()
+    rows = User.objects.filter(pk__in=users).annotate(inside=inside, has_factor=having_factor("pk")).order_by()
     accounts: dict[UUID, Account] = {}
-    names = ("inside__tenant__slug", "inside__tenant__deleted_at", "inside__tenant__is_active")
-    for user, password, active, slug, *closed in rows.values_list("pk", "password", "is_active", *names):
-        account = accounts.setdefault(user, Account(password, active, set()))
+    of = "inside__tenant__"
+    names = ("has_factor", f"{of}slug", f"{of}requires_mfa", f"{of}deleted_at", f"{of}is_active")
+    for user, password, active, has, slug, guarded, *closed in rows.values_list("pk", "password", "is_active", *names):
+        account = accounts.setdefault(user, Account(password, active, set(), set()))
         if closed == [None, True]:
-            account.workspaces.add(slug)
+            (account.guarded if guarded and not has else account.workspaces).add(slug)
     return accounts
 
 

@@ -15,12 +15,15 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from accounts.audit import Origin, acting_from
-from accounts.permissions import get_membership
+from accounts.models import Membership
+from accounts.permissions import find_membership, get_membership
 from accounts.scoping import enter_scope
 from chatapp.common.errors import ChatappError
 from chatapp.common.json import error_response
 
 ZONE_COOKIE = "tz"
+PAGES = {403: "web/second_factor_needed.html"}  # what a workspace answers to those whom it does not let in; else 404
+Find = Callable[[Any, str], Membership]
 
 
 class RefuseNul:
@@ -65,9 +68,11 @@ class TenantScopeMiddleware:
             enter_scope("all")
         if "workspace" not in kwargs:
             return None
-        return self._enter_workspace(request, kwargs.pop("workspace"))
+        needs = getattr(getattr(view, "cls", None), "needs_second_factor", True)
+        find = get_membership if needs else find_membership
+        return self._enter_workspace(request, kwargs.pop("workspace"), find)
 
-    def _enter_workspace(self, request: HttpRequest, slug: str) -> HttpResponseBase | None:
+    def _enter_workspace(self, request: HttpRequest, slug: str, find: Find) -> HttpResponseBase | None:
         api = request.path.startswith("/api/")
         if not request.user.is_authenticated:
             return (
@@ -76,12 +81,12 @@ class TenantScopeMiddleware:
                 else redirect_to_login(request.get_full_path())
             )
         try:
-            membership = get_membership(request.user, slug)
+            membership = find(request.user, slug)
         except ChatappError as error:
             return (
                 error_response(error.status, error.code, error.message)
                 if api
-                else render(request, "404.html", status=404)
+                else render(request, PAGES.get(error.status, "404.html"), status=error.status)
             )
         request.membership = membership  # type: ignore[attr-defined]
         enter_scope(membership.tenant_id)

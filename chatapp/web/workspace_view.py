@@ -30,6 +30,7 @@ class WorkspaceView(APIView):
     """``needs``: the act whose role is asked of every caller; None where the view, or a service, asks itself."""
 
     needs: ClassVar[Act | None] = None
+    needs_second_factor: ClassVar[bool] = True  # where the workspace asks for one
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

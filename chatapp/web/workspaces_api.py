@@ -45,6 +45,7 @@ class WorkspaceSettings(Strict):
     retention_days = NumberField(min_value=1, max_value=36_500, allow_null=True)
     collects_feedback = FlagField()
     who_invites = WordField(choices=WhoInvites.choices)
+    requires_mfa = FlagField()
 
 
 class AuditQuery(ListQuery):

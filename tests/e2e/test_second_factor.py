@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.authenticator_app import code_of
 from tests.e2e.conftest import PASSWORD, sign_up
-from tests.e2e.people import log_in, log_out
+from tests.e2e.people import box, log_in, log_out, notice, tenant_of, user_of
 
 pytestmark = pytest.mark.e2e
 
@@ -157,3 +157,39 @@ def test_without_a_passkey_the_page_says_that_nothing_came_of_it(browser, page, 
     page.get_by_role("button", name="Use a passkey").click()
     expect(page.get_by_text("Nothing came of it")).to_be_visible()
     expect(page.get_by_role("button", name="Use a passkey")).to_be_enabled()
+
+
+def test_an_owner_asks_it_of_everybody_and_who_has_none_is_shown_where_to_set_one_up(product, new_context, page, name):
+    other = new_context(product.url.replace("127.0.0.1", "localhost")).new_page()
+    member = user_of(product, sign_up(other))
+    product.execute(
+        "insert into accounts_membership (user_id, tenant_id, role, created_at) values (?, ?, 'member', datetime())",
+        member,
+        tenant_of(product, name),
+    )
+    other.goto(f"/w/{name}/chat/")
+    expect(box(other)).to_be_editable()
+    page.goto(f"/w/{name}/settings/")
+    choice = page.get_by_label("Second factor")
+    choice.select_option("Required of everybody")
+    expect(page.get_by_text("you would shut yourself out")).to_be_visible()
+    set_up_app(page)
+    page.goto(f"/w/{name}/settings/")
+    choice.select_option("Required of everybody")
+    expect(page.locator("#requires_mfa-state")).to_contain_text("Saved")
+    expect(notice(other)).to_contain_text("This workspace now asks for a second factor", timeout=5_000)
+    notice(other).get_by_role("link", name="Set one up").click()
+    set_up_app(other)
+    other.goto(f"/w/{name}/chat/")
+    expect(box(other)).to_be_editable()
+
+
+def test_who_comes_to_a_workspace_that_asks_for_it_reads_why(product, page, name):
+    product.execute("update accounts_tenant set requires_mfa = 1 where id = ?", tenant_of(product, name))
+    page.reload()
+    expect(page.get_by_role("heading", name="This workspace asks for a second factor")).to_be_visible()
+    page.get_by_role("link", name="Set one up").click()
+    set_up_app(page)
+    page.get_by_role("link", name="I have kept them").click()
+    page.get_by_role("link", name="Back to chat").click()
+    expect(box(page)).to_be_editable()

@@ -72,12 +72,12 @@ test("a text over the limit says by how much", () => {
 });
 
 test("a lost connection says what it is, and where it needs somebody names the way", () => {
-  const states = ["down", "restarting", "offline", "logged_out", "suspended", "new_password", "not_found", "other_person", "too_many"];
+  const states = ["down", "restarting", "offline", "logged_out", "suspended", "new_password", "no_second_factor", "not_found", "other_person", "too_many"];
   const lines = states.map((state) => phrases.connectionLine(state, false));
   assert.equal(new Set(lines.map(({ words }) => words)).size, states.length);
-  const ways = [null, null, null, "Log in", "What this means", "Log in", "Your workspaces", "Open their chats", "Your workspaces"];
+  const ways = [null, null, null, "Log in", "What this means", "Log in", "Set one up", "Your workspaces", "Open their chats", "Your workspaces"];
   assert.deepEqual(lines.map(({ way }) => way), ways);
-  assert.deepEqual(lines.map(({ to }) => to), [null, null, null, "login", "suspended", "login", "home", "home", "home"]);
+  assert.deepEqual(lines.map(({ to }) => to), [null, null, null, "login", "suspended", "login", "factor", "home", "home", "home"]);
   assert.equal(phrases.connectionLine("logged_out", true).words, "You have been logged out. What you wrote here is kept for you.");
 });
 

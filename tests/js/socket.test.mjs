@@ -135,7 +135,7 @@ test("a server that restarts is called again within a quarter of a second, but n
 });
 
 test("somebody logged out or no longer a member is not tried again until they act", () => {
-  for (const [code, why] of [[4401, "logged_out"], [4403, "suspended"], [4404, "not_found"], [4409, "new_password"], [4429, "too_many"]]) {
+  for (const [code, why] of [[4401, "logged_out"], [4403, "suspended"], [4404, "not_found"], [4409, "new_password"], [4410, "no_second_factor"], [4429, "too_many"]]) {
     const { connection, sockets, told, timers, lose } = setUp();
     connection.connect();
     lose(code);

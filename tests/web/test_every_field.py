@@ -46,6 +46,7 @@ FIELDS: dict[str, dict[str, tuple[Any, int]]] = {
         "retention_days": (30, 36_500),
         "collects_feedback": (False, 1),
         "who_invites": ("members", 7),
+        "requires_mfa": (False, 1),
     },
     MEMBER: {"role": ("member", 10), "suspended": (True, 1)},
     INVITATIONS: {"emails": (["ada@example.com"], 200), "role": ("analyst", 10)},

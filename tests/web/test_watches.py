@@ -69,6 +69,10 @@ def move_elsewhere(person: Membership, client: Client) -> None:
     MembershipFactory(user=person.user)
 
 
+def require_factor(person: Membership, client: Client) -> None:
+    Tenant.objects.filter(pk=person.tenant_id).update(requires_mfa=True)
+
+
 ENDS = {
     log_out: 4401,
     suspend: 4403,
@@ -79,6 +83,7 @@ ENDS = {
     delete_workspace: 4404,
     suspend_workspace: 4404,
     move_elsewhere: 4404,
+    require_factor: 4410,
 }
 
 

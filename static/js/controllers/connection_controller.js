@@ -7,7 +7,7 @@ const BRIEF = new Set(["down", "restarting"]);
 /** Says what has become of the connection and what to do about it, and falls silent when it is back. */
 export default class extends Controller {
   static targets = ["words", "network", "door", "way"];
-  static values = { login: String, suspended: String };
+  static values = { login: String, suspended: String, factor: String };
 
   disconnect() {
     clearTimeout(this.timer);
@@ -32,7 +32,7 @@ export default class extends Controller {
     this.networkTarget.hidden = way !== null;
     this.doorTarget.hidden = this.wayTarget.hidden = way === null;
     this.wayTarget.textContent = way;
-    this.wayTarget.href = { login: this.#login, suspended: this.suspendedValue }[to] ?? "/";
+    this.wayTarget.href = { login: this.#login, suspended: this.suspendedValue, factor: this.factorValue }[to] ?? "/";
     this.element.hidden = false;
   }
 

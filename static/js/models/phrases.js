@@ -6,6 +6,7 @@ const BARRED = {
   logged_out: "Log in again to send this",
   suspended: "Your account is switched off",
   new_password: "Log in again to send this",
+  no_second_factor: "Set up a second factor to send this",
   not_found: "You cannot send here any more",
   other_person: "Log in again to send this",
   too_many: "Close other pages to send this",
@@ -15,6 +16,7 @@ const BARRED_SENDING = {
   logged_out: LATER,
   suspended: "Sent once your account is switched on again",
   new_password: LATER,
+  no_second_factor: "Sent once you are back with a second factor",
   other_person: LATER,
 };
 
@@ -34,6 +36,11 @@ const CONNECTION = {
     way: "Log in",
     to: "login",
   },
+  no_second_factor: {
+    words: "This workspace now asks for a second factor. Set one up, then come back; what you wrote here is kept for you.",
+    way: "Set one up",
+    to: "factor",
+  },
   not_found: { words: "You are no longer a member of this workspace.", way: "Your workspaces", to: "home" },
   other_person: { words: "Somebody else has logged in here. What you wrote is kept for you.", way: "Open their chats", to: "home" },
   too_many: { words: "You have too many pages open here. Close some of them, then load this one anew.", way: "Your workspaces", to: "home" },
@@ -43,6 +50,7 @@ const REST = {
   logged_out: "Log in to see the rest.",
   suspended: "Your account has been switched off.",
   new_password: "Log in with your new password to see the rest.",
+  no_second_factor: "Set up a second factor to see the rest.",
   not_found: "You are no longer a member of this workspace.",
   other_person: "Log in again to see the rest.",
   too_many: "Close other pages and load this one anew to see the rest.",

@@ -1,7 +1,7 @@
 import { pause } from "models/trying";
 
 const MOST_TRIES = 5;
-const LEAVING = new Set([1001, 1012, 4401, 4403, 4409, 4429]); // closes that have nothing to do with what was sent
+const LEAVING = new Set([1001, 1012, 4401, 4403, 4409, 4410, 4429]); // closes that have nothing to do with what was sent
 const TOO_LARGE = 1009;
 const WORDS = {
   unreadable: "The server could not read this message. Change it, or send it in parts.",

@@ -8,13 +8,14 @@ const HEARTBEAT = 20_000; // ms without a frame after which we ask whether anyon
 const PATIENCE = 8_000; // ms to wait for the answer
 const DOUBT = 2_500; // ms to wait for it when the browser says that the network is gone
 const RESTARTING = 1012;
-const BARS = new Map([[4401, "logged_out"], [4403, "suspended"], [4404, "not_found"], [4409, "new_password"], [4429, "too_many"]]);
+const BARS = new Map([[4401, "logged_out"], [4403, "suspended"], [4404, "not_found"], [4409, "new_password"], [4410, "no_second_factor"], [4429, "too_many"]]);
 export const OVER = new Set(["logged_out", "suspended", "new_password", "other_person"]); // the session of this page's person is
 const RENEWABLE = new Set(["logged_out", "new_password"]); // by a login in another tab, perhaps a moment ago
 const BARRED = {
   logged_out: "You have been logged out. Log in again to go on.",
   suspended: "Your account has been switched off.",
   new_password: "Your password was changed. Log in with the new one to go on.",
+  no_second_factor: "This workspace asks for a second factor.",
   not_found: "You are no longer a member of this workspace.",
   other_person: "Somebody else has logged in to this browser.",
   too_many: "You have too many pages open here. Close some of them, then come back to this one.",
@@ -29,7 +30,7 @@ export function socketUrl({ protocol, host }, path) {
  * One WebSocket that comes back: exponential back-off with full jitter, at once when the browser says that the network is
  * back. It speaks for `person` alone: whoever the server takes us for is told with the welcome, and before it nothing is
  * sent. `onDown(why)` hears "down" or "restarting", `onBarred(why)` that there is no use in trying until somebody acts
- * ("logged_out", "suspended", "new_password", "not_found", "other_person",
+ * ("logged_out", "suspended", "new_password", "no_second_factor", "not_found", "other_person",
  * "too_many"), `onReturn()` that it is of use again.
  */
 export class Connection {
