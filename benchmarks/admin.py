@@ -28,18 +28,34 @@ WORDS = (
 )
 RARE, COMMON = "zanzibar", "kettle"
 
+# What a column gets that the rows below do not name: columns come, and Django leaves no defaults in the database.
+DEFAULTS = """
+do $$ declare column_ record; begin
+    for column_ in
+        select table_name, column_name, data_type from information_schema.columns
+        where table_schema = 'public' and is_nullable = 'NO' and column_default is null and is_identity = 'NO'
+          and data_type in ('character varying', 'text', 'boolean', 'integer', 'bigint', 'jsonb')
+    loop
+        execute format('alter table %I alter column %I set default %L', column_.table_name, column_.column_name,
+            case column_.data_type when 'boolean' then 'false' when 'jsonb' then '[]'
+                 when 'integer' then '0' when 'bigint' then '0' else '' end);
+    end loop;
+end $$
+"""
+
 FILL = """
 insert into accounts_user (id, password, email, is_superuser, is_staff, is_active, date_joined)
 select gen_random_uuid(), 'x', 'person' || n || '@example.com', false, false, true, now()
 from generate_series(1, {people}) n;
-insert into accounts_tenant (id, name, slug, personal, accent, created_at, plan_id)
-select gen_random_uuid(), 'Workspace ' || n, 'workspace-' || n, true, '', now(), (select min(id) from accounts_plan)
+insert into accounts_tenant (id, name, slug, personal, is_active, created_at, plan_id)
+select gen_random_uuid(), 'Workspace ' || n, 'workspace-' || n, true, true, now(), (select min(id) from accounts_plan)
 from generate_series(1, {people}) n;
 insert into accounts_membership (user_id, tenant_id, role, created_at)
 select u.id, t.id, 'owner', now() from accounts_user u
 join accounts_tenant t on 'person' || substr(t.slug, 11) || '@example.com' = u.email;
 insert into chat_conversation (id, tenant_id, user_id, title, titled_by_hand, created_at, updated_at)
-select gen_random_uuid(), m.tenant_id, m.user_id, 'About ' || n, false, now() - n * interval '1 hour', now()
+select gen_random_uuid(), m.tenant_id, m.user_id, 'About ' || n, false, now() - interval '1 year',
+       now() - random() * interval '1 year'
 from accounts_membership m, generate_series(1, {conversations}) n;
 insert into chat_message (id, tenant_id, conversation_id, role, state, text, model, can_continue, error_code,
                           error_message, created_at, ended_at)
@@ -108,6 +124,7 @@ def _fill() -> None:
     sizes = {"people": PEOPLE, "conversations": PER_PERSON, "messages": PER_CONVERSATION}
     sql = FILL.format(**sizes, words=f"array[{quoted}]", count=len(WORDS), rare=RARE)
     with connection.cursor() as cursor:
+        cursor.execute(DEFAULTS)
         for statement in sql.split(";\n"):
             if statement.strip():
                 cursor.execute(statement)
@@ -187,13 +204,14 @@ def measure_search() -> dict[str, dict[str, float]]:
 def _search(few: Any, many: Any) -> dict[str, float]:
     from accounts.scoping import all_tenants
     from chatapp.chat.models import Conversation
+    from chatapp.chat.search import find_conversations
 
     took = {}
     with all_tenants():
         for name, person in (("few", few), ("many", many)):
-            for words in (RARE, COMMON, "k"):
+            for words in (RARE, COMMON, "k", "%", "kettle quiet river stone"):
                 label = f"{name} conversations, {words!r}"
-                took[label] = timed(lambda p=person, w=words: list(Conversation.objects.of(p).matching(w)[:51]))
+                took[label] = timed(lambda p=person, w=words: find_conversations(Conversation.objects.of(p), w, 50))
                 print(f"  {label:<40}{took[label]:>10,.1f} ms", flush=True)
     took["1,000 messages written"] = timed(_write)
     print(f"  {'1,000 messages written':<40}{took['1,000 messages written']:>10,.1f} ms", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from accounts.models import Membership
 from chatapp.chat.asking import stop_answer
 from chatapp.chat.models import Conversation, Message
 from chatapp.chat.permissions import get_conversation, get_message
+from chatapp.chat.search import find_conversations, first_of
 from chatapp.common.errors import BadRequest
 from chatapp.common.serializers import IdField, LineField, Strict
 from chatapp.queue.page_hints import send_hint
@@ -59,17 +61,18 @@ class ConversationList(ConversationView):
         responses={200: dict},
     )
     def get(self, request: Request) -> Response:
-        """Newest first, 50 at a time; ``q`` searches titles and messages."""
+        """Newest first, up to 50 at a time; ``q`` searches titles and messages.
+
+        A page of a search may hold fewer, or none, and yet have a ``next``: it ends where the time for it was over.
+        """
         asked = _asked(request)
         rows = Conversation.objects.of(request.user)
-        if words := asked.get("q"):
-            rows = rows.matching(words)
         if before := asked.get("before"):
             rows = rows.after(before, asked.get("before_id"))
-        page = list(rows[: PAGE + 1])
+        found = find_conversations(rows, asked["q"], PAGE) if asked.get("q") else first_of(rows, PAGE)
         tenant = self.membership().tenant
-        results = [conversation_json(row, tenant) for row in page[:PAGE]]
-        return Response({"results": results, "next": _next(request, results) if len(page) > PAGE else None})
+        results = [conversation_json(row, tenant) for row in found.conversations]
+        return Response({"results": results, "next": _next(request, *found.last) if found.last else None})
 
 
 class ConversationDetail(ConversationView):
@@ -125,9 +128,9 @@ def _hint(conversation: Conversation, kind: str, **fields: str) -> None:
     send_hint(f"conversation.{conversation.pk}", event)
 
 
-def _next(request: Request, results: list[dict[str, Any]]) -> str:
+def _next(request: Request, at: datetime, pk: UUID) -> str:
     query = request.query_params.copy()
-    query["before"], query["before_id"] = results[-1]["updated"], results[-1]["id"]
+    query["before"], query["before_id"] = at.isoformat(), str(pk)
     return f"{request.path}?{query.urlencode()}"
 
 

@@ -81,3 +81,15 @@ test("a page is asked for once at a time, and again after it could not be had", 
   await assert.rejects(failing.more(), /down/);
   assert.equal(failing.done, false);
 });
+
+test("pages know since when they have looked, and that one is on its way", async () => {
+  const answers = [{ results: [], next: "/api/conversations/?q=a&before=2026-03-01T00%3A00%3A00%2B00%3A00&before_id=x" }, { results: [1], next: null }];
+  const pages = new Pages({ base: "/api/", get: async () => answers.shift() }, "conversations/?q=a");
+  assert.equal(pages.since, null);
+  const first = pages.more();
+  assert.equal(pages.asking, true);
+  assert.deepEqual(await first, []);
+  assert.deepEqual([pages.asking, pages.since], [false, "2026-03-01T00:00:00+00:00"]);
+  await pages.more();
+  assert.deepEqual([pages.done, pages.since], [true, null]);
+});

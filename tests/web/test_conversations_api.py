@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.scoping import tenant_scope
+from chatapp.chat import search
 from chatapp.chat.asking import send_message
 from chatapp.chat.models import Conversation, Message
 from tests.factories import AnswerFactory, ConversationFactory, MessageFactory
@@ -80,6 +81,17 @@ def test_search_finds_titles_and_messages_in_any_case(member, stranger, client, 
     assert found == {str(by_title.pk), str(by_text.pk)}
     for words, wanted in (("über", umlaut), ("due (soon)", by_text), ("quarterly rep", by_title)):
         assert [row["id"] for row in client.get(base, {"q": words}).json()["results"]] == [str(wanted.pk)]
+
+
+def test_a_search_that_has_no_time_left_is_gone_on_with_by_its_next(member, client, base, monkeypatch):
+    monkeypatch.setattr(search, "ENOUGH_SECONDS", 0)
+    wanted = ConversationFactory(membership=member, title="The 100% one")
+    for n in range(20):
+        ConversationFactory(membership=member, title=f"Newer {n}")
+    page = client.get(base, {"q": "%"}).json()
+    assert page["results"] == []
+    page = client.get(page["next"]).json()
+    assert ([row["id"] for row in page["results"]], page["next"]) == ([str(wanted.pk)], None)
 
 
 def test_a_bad_time_is_named(client, base):

@@ -7,7 +7,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-from chatapp.chat.search import create_search_indexes
+from chatapp.chat.search_indexes import create_search_indexes
 
 
 def create_indexes(apps, schema_editor):

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import connection, connections, models
-from django.db.models import Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
 
@@ -39,19 +40,28 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         beside = Q(updated_at=at, pk__lt=pk) if pk else Q()
         return self.filter(Q(updated_at__lt=at) | beside, updated_at__lte=at)
 
+    def between(self, newest: tuple[datetime, UUID], oldest: tuple[datetime, UUID]) -> ConversationQuerySet:
+        """Those from one time and id of ``of`` to another, both with them."""
+        (start, first), (end, last) = newest, oldest
+        until = Q(updated_at__lt=start) | Q(updated_at=start, pk__lte=first)
+        since = Q(updated_at__gt=end) | Q(updated_at=end, pk__gte=last)
+        return self.filter(until, since, updated_at__range=(end, start))
+
     def deleted_before(self, at: datetime) -> ConversationQuerySet:
         """Those that were deleted by then, those deleted first first."""
         return self.filter(deleted_at__lte=at).order_by("deleted_at")
 
-    def matching(self, words: str) -> ConversationQuerySet:
-        """Those whose title or any message contains ``words``, in any case.
+    def matching(self, words: str, *, read: bool = False) -> ConversationQuerySet:
+        """Those whose title or any message contains ``words``, in any case; ``read`` looks into them without an index.
 
-        PostgreSQL compares in capitals, which the indexes of ``search.py`` hold. SQLite knows the case of ASCII letters
-        only; its regular expressions are Python's.
+        PostgreSQL compares in capitals, which the indexes of ``search_indexes.py`` hold. SQLite knows the case of ASCII
+        letters only; its regular expressions are Python's.
         """
         sqlite = connections[self.db].vendor == "sqlite"
         lookup, wanted = ("iregex", re.escape(words)) if sqlite else ("icontains", words)
-        told = Message.objects.filter(conversation__in=self.order_by().values("pk"), **{f"text__{lookup}": wanted})
+        text = Coalesce("text", Value("", models.TextField())) if read else F("text")  # no index holds the first
+        told = Message.objects.filter(conversation__in=self.order_by().values("pk"))
+        told = told.alias(told=text).filter(**{f"told__{lookup}": wanted})
         return self.filter(Q(**{f"title__{lookup}": wanted}) | Q(pk__in=told.order_by().values("conversation")))
 
 

@@ -47,7 +47,9 @@ export default class extends Controller {
   }
 
   async more() {
-    if (this.pages && (await this.#read(this.pages, "append"))) watchAgain(this.observer, this.moreTarget);
+    if (!this.pages || !(await this.#read(this.pages, "append"))) return;
+    this.observer.unobserve(this.moreTarget); // what has come may not fill the window
+    this.observer.observe(this.moreTarget);
   }
 
   get #words() {
@@ -64,16 +66,20 @@ export default class extends Controller {
     return this.#read(this.pages, "replaceChildren");
   }
 
-  /** Show the next of `pages`, if they are still wanted by then. Returns whether there was something. */
+  /** Show the next of `pages`, if they are still wanted by then, and whether there was something. One without results
+   *  need not be the last: the server answers soon, and goes on with older chats when asked again. */
   async #read(pages, how) {
+    if (pages.asking) return false;
     const { results = [], error } = await pages.more().then((results) => ({ results }), (error) => ({ error }));
     if (pages !== this.pages) return false;
     this.#show(true);
     this.foundTarget[how](...results.map(build));
-    const nothing = pages.done && !this.foundTarget.childElementCount;
-    this.wordsTarget.textContent = error?.message ?? (nothing ? `Nothing found for “${this.#words}”.` : "");
-    this.moreTarget.hidden = pages.done;
-    return results.length > 0;
+    const goesOn = !error && !results.length && !pages.done;
+    const looking = goesOn && `Looking at chats before ${new Date(pages.since).toLocaleDateString(undefined, { dateStyle: "medium" })}…`;
+    const nothing = pages.done && !this.foundTarget.childElementCount && `Nothing found for “${this.#words}”.`;
+    this.wordsTarget.textContent = error?.message || looking || nothing || "";
+    this.moreTarget.hidden = pages.done || goesOn;
+    return goesOn ? this.#read(pages, "append") : results.length > 0;
   }
 
   #show(searching) {
@@ -85,12 +91,6 @@ export default class extends Controller {
 /** Among the results Home and End lead to either end; in the words they are the browser's. */
 function ends(results) {
   return { Home: results[0], End: results.at(-1) };
-}
-
-/** Tells once more whether the end is in view: what has come may not fill the window. */
-function watchAgain(observer, element) {
-  observer.unobserve(element);
-  observer.observe(element);
 }
 
 function build({ title, url }) {

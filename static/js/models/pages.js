@@ -7,8 +7,18 @@ export class Pages {
     Object.assign(this, { api, next });
   }
 
+  /** Whether the next page is on its way. */
+  get asking() {
+    return this.#asking;
+  }
+
   get done() {
     return this.next === null;
+  }
+
+  /** The time before which the next page begins, as the server writes it; none before the first and after the last. */
+  get since() {
+    return new URLSearchParams(this.next?.split("?")[1]).get("before");
   }
 
   /** The results of the next page; none while one is asked for already. Throws ApiError, after which it may be asked again. */
