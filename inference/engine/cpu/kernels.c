@@ -19,6 +19,7 @@
 #define LOWEST -1e30f
 
 #include "team.h"
+#include "jobs.h"
 
 /* Memory of the calling thread that grows to the largest request; NULL where there is none left. */
 static void *scratch(int slot, size_t bytes) {

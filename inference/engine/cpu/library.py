@@ -25,7 +25,7 @@ import torch
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("kernels.c")
-HEADERS = tuple(map(SOURCE.with_name, ("team.h", "avx512.h", "avx2.h")))  # the compiler's target decides which of two
+HEADERS = tuple(map(SOURCE.with_name, ("team.h", "jobs.h", "avx512.h", "avx2.h")))  # one of the last two is used
 NEEDED = {"avx2", "fma"}
 FLAGS = (
     *("-O3", "-march=native", "-mprefer-vector-width=512", "-pthread", "-fno-math-errno", "-fno-trapping-math"),

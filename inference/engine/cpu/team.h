@@ -39,12 +39,18 @@
 #define PATIENCE 12000     /* nanoseconds to wait for a piece before asking whether its member runs at all */
 #define LONG_PATIENCE 2000000 /* and before taking it over in any case, or sleeping */
 #define IDLE_SPIN 150000   /* nanoseconds between jobs before a member goes to sleep */
+#define CROWDED_SPIN 10000 /* the same while others want the processors */
+#define CROWDED 100000000  /* nanoseconds for which an eviction says so */
+#define WINDOW 20000000    /* nanoseconds of jobs after which it is asked whether a team pays */
+#define SOLITUDE 200000000 /* nanoseconds to compute alone where it does not; each time in a row twice as many */
+#define LONGEST_SOLITUDE 3200000000
 
 typedef struct {
     void (*run)(const void *work, int64_t begin, int64_t end, int member); /* units begin..end of the phase */
     void (*prepare)(const void *work, int member); /* or NULL: what a member computes for itself before its first piece */
     const void *work;
     int64_t units, pieces;
+    double cost; /* nanoseconds of a piece, roughly */
 } phase;
 
 typedef struct {
@@ -52,6 +58,9 @@ typedef struct {
     int count;
     double cost; /* nanoseconds, roughly, on one processor */
 } job;
+
+/* What a caller's jobs have taken lately: nanoseconds, those of them that it waited, and the cost of all and of its own pieces. */
+typedef struct { int64_t time, waited; double cost, own; } account;
 
 typedef struct {
     _Alignas(LINE) uint64_t done; /* phase << 16 | pieces of it that this member has committed */
@@ -62,6 +71,8 @@ typedef struct {
     uint64_t prepared; /* phase for which this member has prepared */
     uint64_t at;       /* phase that the next two are about */
     int64_t step, committed;
+    double own;        /* cost of the pieces that it has committed, and nanoseconds that it has waited; of the caller's job */
+    int64_t waited;
     unsigned rounding; /* the thread's floating point settings */
     int id;
     pid_t tid;
@@ -81,6 +92,9 @@ static struct {
     int signal;    /* 0: members cannot be evicted */
     pid_t process;
     uint64_t evictions;
+    int64_t crowded; /* until when */
+    int64_t alone, solitude; /* until when the caller computes alone, and for how long that was */
+    account account;
     member members[MOST_MEMBERS];
 } team;
 
@@ -124,9 +138,12 @@ static void compute(member *m, uint64_t now, int64_t i) {
     if (p->prepare && m->prepared != now) p->prepare(p->work, m->id), m->prepared = now;
     STALL(m);
     p->run(p->work, p->units * i / p->pieces, p->units * (i + 1) / p->pieces, m->id);
+    const double cost = p->cost;
     const int mine = SWAP(team.words[i], now << 16 | m->id, now << 16 | COMMITTED | m->id);
     m->inside = 0;
-    if (mine) STORE(m->done, now << 16 | ++m->committed);
+    if (!mine) return;
+    m->own += cost;
+    STORE(m->done, now << 16 | ++m->committed);
 }
 
 /* Make piece i this member's own, if it is as `word` says. What is `inside` may be jumped out of. */
@@ -200,6 +217,7 @@ static int evict(member *m, uint64_t now, int64_t i, uint64_t word) {
     for (int k = 0; failed && k < team.started; k++) /* not known to happen; they leave when they have computed it */
         while (&team.members[k] != m && is_in(&team.members[k], now, i)) sched_yield();
     __atomic_fetch_add(&team.evictions, 1, __ATOMIC_RELAXED);
+    STORE(team.crowded, clock_of(CLOCK_MONOTONIC) + CROWDED);
     return 1;
 }
 
@@ -229,17 +247,21 @@ static void rescue(member *m, uint64_t now, int64_t pieces, int64_t waited) {
     __atomic_fetch_sub(&team.sleepers, 1, __ATOMIC_SEQ_CST);
 }
 
-/* Until the phase is over, or there is a piece of it to compute again. */
+/* Until the phase is over. */
 static void wait_for(member *m, uint64_t now, int64_t pieces, int64_t size) {
-    int64_t began = 0;
+    int64_t began = 0, time = 0;
     for (int turn = 1; LOAD(team.now) == now; turn++) {
-        if (is_complete(now, pieces, size)) return advance(now);
+        if (is_complete(now, pieces, size)) {
+            advance(now);
+            break;
+        }
         _mm_pause();
         if (turn % 16) continue;
-        const int64_t time = clock_of(CLOCK_MONOTONIC);
+        time = clock_of(CLOCK_MONOTONIC);
         if (!began) began = time;
         else if (time - began > PATIENCE) rescue(m, now, pieces, time - began);
     }
+    m->waited += time - began;
 }
 
 /* Compute pieces of the job with this number until it is over. */
@@ -254,171 +276,3 @@ static void take_part(member *m, uint64_t number) {
         if (pieces >= 0 && !take_piece(m, now, pieces, size)) wait_for(m, now, pieces, size);
     }
 }
-
-/* ---- Members ------------------------------------------------------------------------------------------ */
-
-/* Spin, then sleep, until there is another job than `seen` for this member. */
-static uint64_t next_job(member *m, uint64_t seen) {
-    int64_t until = 0;
-    for (int turn = 1;; turn++) {
-        const uint64_t now = LOAD(team.now);
-        if (LOAD(team.stopping)) return seen;
-        if ((now & 255) && now >> 8 != seen && m->id < LOAD(team.size)) return now >> 8;
-        _mm_pause();
-        if (turn % 64) continue;
-        const int64_t time = clock_of(CLOCK_MONOTONIC);
-        if (!until) until = time + IDLE_SPIN;
-        if (time < until) continue;
-        __atomic_store_n(&m->asleep, 1, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&team.now, __ATOMIC_SEQ_CST) == now && !LOAD(team.stopping)) futex_wait(&m->asleep, 1, NULL);
-        __atomic_store_n(&m->asleep, 0, __ATOMIC_SEQ_CST);
-        until = 0;
-    }
-}
-
-static void introduce(member *m) {
-    if (!own_id) own_id = (pid_t)syscall(SYS_gettid);
-    if (m->tid != own_id) pthread_getcpuclockid(pthread_self(), &m->clock);
-    m->tid = own_id;
-    self = m;
-}
-
-static void *attend_jobs(void *mine) {
-    member *m = mine;
-    introduce(m);
-    for (uint64_t seen = UINT64_MAX; !LOAD(team.stopping);) {
-        seen = next_job(m, seen);
-        take_part(m, seen);
-    }
-    return NULL;
-}
-
-static void wake(member *m) {
-    if (__atomic_load_n(&m->asleep, __ATOMIC_SEQ_CST) && __atomic_exchange_n(&m->asleep, 0, __ATOMIC_SEQ_CST)) futex_wake(&m->asleep);
-}
-
-/* The signal that evicts: one that nobody uses, is ignored where there is no handler, and needs no queue. */
-static void prepare_eviction(void) {
-    struct sigaction action;
-    team.process = getpid();
-    team.signal = 0;
-#ifndef __SANITIZE_THREAD__ /* which knows nothing of membarrier, and delays signals */
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0)) return;
-    if (sigaction(SIGURG, NULL, &action)) return;
-    if (action.sa_handler != leave_piece) {
-        if (action.sa_handler != SIG_DFL) return;
-        action = (struct sigaction){.sa_handler = leave_piece, .sa_flags = SA_NODEFER | SA_RESTART};
-        if (sigaction(SIGURG, &action, NULL)) return;
-    }
-    team.signal = SIGURG;
-#endif
-}
-
-static void set_signals(int how, int signal) {
-    sigset_t set;
-    if (signal) sigemptyset(&set), sigaddset(&set, signal);
-    else sigfillset(&set);
-    pthread_sigmask(how, &set, NULL);
-}
-
-/* As many members as wanted, if there can be so many; how many there are. Members' other signals are the process's. */
-static int gather(int wanted) {
-    if (!team.started) {
-        prepare_eviction();
-        team.started = 1;
-    }
-    if (team.started >= wanted) return wanted;
-    sigset_t before;
-    pthread_sigmask(SIG_SETMASK, NULL, &before);
-    set_signals(SIG_BLOCK, 0);
-    if (team.signal) set_signals(SIG_UNBLOCK, team.signal);
-    for (; team.started < wanted; team.started++) {
-        member *m = &team.members[team.started];
-        m->id = team.started;
-        if (pthread_create(&m->thread, NULL, attend_jobs, m)) break;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return team.started;
-}
-
-/* ---- Jobs --------------------------------------------------------------------------------------------- */
-
-int omp_get_max_threads(void) __attribute__((weak)); /* torch's OpenMP, which knows how many are wanted */
-
-static int most_members(void) {
-    const int64_t count = omp_get_max_threads ? omp_get_max_threads() : sysconf(_SC_NPROCESSORS_ONLN);
-    return (int)(count < 1 ? 1 : count > MOST_MEMBERS ? MOST_MEMBERS : count);
-}
-
-static void run_alone(const job *j) {
-    for (const phase *p = j->phases; p < j->phases + j->count; p++) {
-        if (p->prepare) p->prepare(p->work, 0);
-        p->run(p->work, 0, p->units, 0);
-    }
-}
-
-static void run_together(const job *j, int size) {
-    member *me = &team.members[0];
-    const uint64_t base = LOAD(team.now);
-    introduce(me);
-    if (team.signal) set_signals(SIG_UNBLOCK, team.signal);
-    team.job = *j;
-    for (int i = 0; i < j->count; i++) STORE(team.pieces[i + 1], (uint32_t)j->phases[i].pieces);
-    STORE(team.phases, (uint32_t)j->count);
-    STORE(team.size, (uint32_t)size);
-    __atomic_store_n(&team.now, base | 1, __ATOMIC_SEQ_CST);
-    for (int k = 1; k < size; k++) wake(&team.members[k]);
-    take_part(me, base >> 8);
-    self = NULL;
-}
-
-/* Compute a job with up to `size` members, of which the calling thread is one; alone where the team is taken. */
-static void run_job(const job *j, int size) {
-    if (size < 2 || pthread_mutex_trylock(&callers)) return run_alone(j);
-    size = gather(size);
-    if (size < 2) run_alone(j);
-    else run_together(j, size);
-    pthread_mutex_unlock(&callers);
-}
-
-/* Another phase, after those before: `units` of so many nanoseconds each. */
-static void add_phase(job *j, int size, phase p, double unit) {
-    const double total = (double)p.units * unit;
-    if (p.units < 1) return;
-    int64_t pieces = (int64_t)(total / PIECE / size) * size; /* the same for each, so that they end together */
-    if (pieces > 32 * size) pieces = 32 * size;
-    if (pieces < size) pieces = total > PIECE / 2 ? size : 1;
-    if (pieces > MOST_PIECES) pieces = MOST_PIECES;
-    p.pieces = pieces < p.units ? pieces : p.units;
-    j->phases[j->count++] = p;
-    j->cost += total;
-}
-
-/* ---- Forks and the end -------------------------------------------------------------------------------- */
-
-static void before_fork(void) { pthread_mutex_lock(&callers); }
-static void after_fork(void) { pthread_mutex_unlock(&callers); }
-
-/* A child has the caller's thread alone. */
-static void in_child(void) {
-    team.started = 0;
-    team.sleepers = 0;
-    own_id = 0;
-    for (int k = 0; k < MOST_MEMBERS; k++) team.members[k].asleep = 0;
-    pthread_mutex_unlock(&callers);
-}
-
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, after_fork, in_child); }
-
-__attribute__((destructor)) static void end_team(void) {
-    if (!team.started || team.process != getpid()) return;
-    STORE(team.stopping, 1);
-    for (int k = 1; k < team.started; k++) {
-        wake(&team.members[k]);
-        pthread_join(team.members[k].thread, NULL);
-    }
-    team.started = 0;
-}
-
-/* How often a member was evicted since the start; for tests and measurements. */
-uint64_t evictions(void) { return __atomic_load_n(&team.evictions, __ATOMIC_RELAXED); }

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from inference.worker.command import SHORTEST_LEASE, connect, parse_arguments
+from inference.worker.command import SHORTEST_LEASE, TORCH_SPINS, connect, load_torch, parse_arguments
 from inference.worker.loop import Worker
 from tests.inference.logs import wait_until
 
@@ -116,3 +116,14 @@ class Idle:
 
     def close(self):
         pass
+
+
+def test_torchs_threads_spin_shortly_unless_the_operator_says_otherwise(monkeypatch):
+    options = parse_arguments(["--model", "demo", "--path", "nowhere"])
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is put back
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    load_torch(options, b"key")
+    assert os.environ["GOMP_SPINCOUNT"] == TORCH_SPINS
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    load_torch(options, b"key")
+    assert os.environ["GOMP_SPINCOUNT"] == "7"

@@ -1,17 +1,17 @@
 /* Random work for the team of threads in team.h, each result compared byte for byte with that of one thread: from two
-   callers at once, then in a forked child. `soak ROUNDS [MILLISECONDS]`; with the latter, every so often a thread that
-   is not the caller's stops for so long in the midst of a piece, as if it had lost its processor.
+   callers at once, then in a forked child. `soak ROUNDS [MILLISECONDS PIECES]`; with the latter, a thread that is not the
+   caller's stops for so long in the midst of every so many pieces, as if it had lost its processor.
    Prints how often that was, how often a thread was evicted, and the seconds that all took. Exit status 0: all was right. */
 
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <time.h>
 
-static int stop_for, stops;
+static int stop_for, stop_each, stops;
 
 static void stop_now_and_then(int member) {
     static __thread unsigned pieces;
-    if (!stop_for || !member || ++pieces % 40) return;
+    if (!stop_for || !member || ++pieces % stop_each) return;
     __atomic_fetch_add(&stops, 1, __ATOMIC_RELAXED);
     const struct timespec time = {stop_for / 1000, stop_for % 1000 * 1000000L};
     nanosleep(&time, NULL);
@@ -128,18 +128,40 @@ static void *soak(void *what) {
     return (void *)wrong;
 }
 
+/* For how long the caller computes alone after WINDOW nanoseconds, of which it has waited some, and its share of the work. */
+static int64_t solitude(int64_t waited, double share) {
+    const member me = {.waited = waited, .own = 100 * share};
+    judge(0, WINDOW, &me, 100);
+    return team.alone - WINDOW;
+}
+
+static int misjudged(void) {
+    int wrong = solitude(WINDOW / 20, 0.5) != 0;          /* half was done by others */
+    wrong |= solitude(WINDOW / 20, 1) != 0;               /* they did not help, and hardly hindered */
+    wrong |= solitude(WINDOW / 2, 0.9) != SOLITUDE;       /* alone it would have taken five ninths of the time */
+    wrong |= solitude(WINDOW / 2, 0.9) != 2 * SOLITUDE;
+    for (int i = 0; i < 5; i++) wrong |= solitude(WINDOW / 2, 0.9) > LONGEST_SOLITUDE;
+    wrong |= solitude(WINDOW / 2, 0.3) != 0;              /* slow, but alone it would have been slower */
+    wrong |= solitude(WINDOW / 2, 0.9) != SOLITUDE;
+    team.alone = 0;
+    return wrong;
+}
+
 int main(int count, char **words) {
     call calls[3] = {{1, atoi(words[1])}, {2, atoi(words[1])}, {3, atoi(words[1]) / 4 + 1}};
     void *wrong[3];
     pthread_t other;
-    stop_for = count > 2 ? atoi(words[2]) : 0;
+    if (misjudged()) return 2;
+    if (count > 3) stop_for = atoi(words[2]), stop_each = atoi(words[3]);
     const int64_t began = clock_of(CLOCK_MONOTONIC);
     pthread_create(&other, NULL, soak, &calls[1]);
     wrong[0] = soak(&calls[0]);
     pthread_join(other, &wrong[1]);
     int status = 0;
+#ifndef __SANITIZE_THREAD__ /* which takes the threads of a forked child for its parent's */
     if (!fork()) exit(soak(&calls[2]) != NULL);
     wait(&status);
+#endif
     wrong[2] = soak(&calls[2]); /* the parent's team is still there */
     printf("%d %ld %.3f\n", stops, (long)evictions(), (double)(clock_of(CLOCK_MONOTONIC) - began) / 1e9);
     return wrong[0] || wrong[1] || wrong[2] || status;
