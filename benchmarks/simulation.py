@@ -85,7 +85,7 @@ class SimulatedWorker:
 
     def _publish(self, answer: _Answer, event: Event) -> None:
         answer.seq += 1
-        self._pace.saw(answer.claim.job.id, [event])
+        self._pace.saw({answer.claim.job.id: [event]})
         self._transport.publish("w", {answer.claim.job.id: [event]})
 
     def _report(self) -> None:
