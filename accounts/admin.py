@@ -9,6 +9,8 @@ from allauth.account.admin import EmailAddressAdmin
 from allauth.account.models import EmailAddress
 from allauth.mfa import admin as _registers  # noqa: F401 - so that its page can be taken away
 from allauth.mfa.models import Authenticator
+from allauth.usersessions import admin as _registers_too  # noqa: F401 - as above
+from allauth.usersessions.models import UserSession
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
@@ -133,6 +135,7 @@ class UserAdmin(DjangoUserAdmin, ErasedLaterAdmin):  # type: ignore[misc]  # stu
 
 admin.site.unregister(Group)
 admin.site.unregister(EmailAddress)
+admin.site.unregister(UserSession)  # its page would show keys that log in
 admin.site.unregister(Authenticator)  # its page would show the seeds; a reset is all that staff need
 
 

@@ -6,12 +6,14 @@ from django.urls import include, path
 
 from chatapp.v1.views import unknown
 from chatapp.web import chat_views, error_responses, joining_views
+from chatapp.web.sessions_view import Sessions
 
 # The admin's own form knows nothing of allauth's limits on guessing.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("", chat_views.home, name="home"),
+    path("accounts/sessions/", Sessions.as_view(), name="usersessions_list"),
     path("accounts/", include("allauth.urls")),
     path("join/<str:token>/", joining_views.Join.as_view(), name="join"),
     path("settings/", include("chatapp.web.settings_urls")),

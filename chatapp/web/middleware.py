@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from functools import cache
+from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
+import redis
 from django.contrib.auth.views import redirect_to_login
+from django.core.cache import cache
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
@@ -18,6 +21,7 @@ from accounts.audit import Origin, acting_from
 from accounts.models import Membership
 from accounts.permissions import find_membership, get_membership
 from accounts.scoping import enter_scope
+from accounts.sessions import note_session_seen
 from chatapp.common.errors import ChatappError
 from chatapp.common.json import error_response
 
@@ -112,6 +116,27 @@ def _address(request: HttpRequest) -> str | None:
         return None
 
 
+class LastSeenMiddleware:
+    """Notes when, and from where, a session was last used: once a minute at most."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        key = request.session.session_key
+        if key and request.user.is_authenticated and _first_this_minute(key):
+            note_session_seen(key=key, address=_address(request))
+        return self.get_response(request)
+
+
+def _first_this_minute(key: str) -> bool:
+    """Also where the cache is away: then it is noted more often."""
+    try:
+        return bool(cache.add(f"seen:{sha256(key.encode()).hexdigest()}", 1, 60))
+    except redis.RedisError:
+        return True
+
+
 class BrowserZoneMiddleware:
     """Days and times of a page are the reader's, whose browser tells its zone in a cookie; UTC until it has.
 
@@ -127,6 +152,6 @@ class BrowserZoneMiddleware:
             return self.get_response(request)
 
 
-@cache
+@functools.cache
 def _zones() -> set[str]:
     return available_timezones()

@@ -39,6 +39,7 @@ accounts/2fa/webauthn/reauthenticate/      log-in  /accounts/reauthenticate/  lo
 accounts/2fa/webauthn/keys/<int:pk>/remove/  log-in-then  again  log-in-then  again
 accounts/2fa/webauthn/keys/<int:pk>/edit/  log-in-then  again  log-in-then  again
 accounts/2fa/webauthn/login/               /accounts/login/  /  /accounts/login/  /
+accounts/sessions/                        log-in    200            log-in    /accounts/sessions/
 accounts/login/code/confirm/              /accounts/login/  /      /accounts/login/  /
 """)
 
