@@ -62,6 +62,11 @@ def read_usage(tenant: Tenant) -> Usage:
     return _usage(tenant, day, *(row or (0, 0)))
 
 
+def usage_after(tenant: Tenant, day: date | None, counts: tuple[int, int] | None) -> Usage:
+    """Today's, which a settlement that was just made may have told: its day, and what it counted. Else it is read."""
+    return _usage(tenant, day, *counts) if counts and day == today() else read_usage(tenant)  # type: ignore[arg-type]
+
+
 def _usage(tenant: Tenant, day: date, used: int, reserved: int) -> Usage:
     return Usage(used, reserved, tenant.plan.tokens_per_day, day_ends(day), tenant.plan.name)
 

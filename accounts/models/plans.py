@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import connection, models
-from django.db.models import F, Q
+from django.db.models import Q
 
 from accounts.scoping import TenantModel
 from chatapp.common.ids import uuid7
@@ -61,6 +61,10 @@ RESERVE = """
     WHERE CAST(%s AS bigint) IS NULL OR day.used + day.reserved + excluded.reserved <= %s
     RETURNING used, reserved
 """
+SETTLE = """
+    UPDATE {table} SET reserved = reserved - %s, used = used + %s WHERE tenant_id = %s AND day = %s
+    RETURNING used, reserved
+"""
 
 
 class UsageDay(TenantModel):
@@ -85,17 +89,26 @@ class UsageDay(TenantModel):
         """Set ``tokens`` aside in one atomic statement, the day's first included. Returns what is used and reserved
         now; None when they would pass ``limit``.
         """
-        row = [models.UUIDField().get_db_prep_value(tenant_id, connection), connection.ops.adapt_datefield_value(day)]
+        return cls._count(RESERVE, [*_names(tenant_id, day), tokens, limit, tokens, *[limit] * 3])
+
+    @classmethod
+    def settle(cls, *, tenant_id: UUID, day: date, reserved: int, used: int) -> tuple[int, int] | None:
+        """Turn a reservation into what was really used, in one atomic statement. Returns as ``reserve`` does; None when
+        there is no such day.
+        """
+        return cls._count(SETTLE, [reserved, used, *_names(tenant_id, day)])
+
+    @classmethod
+    def _count(cls, sql: str, values: list[Any]) -> tuple[int, int] | None:
         with connection.cursor() as cursor:
-            cursor.execute(RESERVE.format(table=cls._meta.db_table), [*row, tokens, limit, tokens, *[limit] * 3])
+            cursor.execute(sql.format(table=cls._meta.db_table), values)
             found: tuple[int, int] | None = cursor.fetchone()
         return found
 
-    @classmethod
-    def settle(cls, *, tenant_id: Any, day: date, reserved: int, used: int) -> None:
-        """Turn a reservation into what was really used, in one atomic statement."""
-        row = cls.everyone.filter(tenant_id=tenant_id, day=day)
-        row.update(reserved=F("reserved") - reserved, used=F("used") + used)
+
+def _names(tenant_id: UUID, day: date) -> list[Any]:
+    """Of a row, as this database keeps them."""
+    return [models.UUIDField().get_db_prep_value(tenant_id, connection), connection.ops.adapt_datefield_value(day)]
 
 
 class Work(models.TextChoices):

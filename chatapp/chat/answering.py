@@ -222,7 +222,7 @@ def _settle(generation: Generation) -> None:
             output_tokens=generation.output_tokens,
             day=generation.reserved_on,
         )
-    UsageDay.settle(
+    generation.day_counts = UsageDay.settle(
         tenant_id=generation.tenant_id,
         day=generation.reserved_on,  # type: ignore[arg-type]
         reserved=generation.reserved_tokens,

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError
 
 from accounts.models import Membership
-from accounts.quotas import read_usage
+from accounts.quotas import usage_after
 from chatapp.chat.answering import finish_generation, mark_started
 from chatapp.chat.keeping import keep_text, lengthen_answer
 from chatapp.chat.models import Generation, Message
@@ -186,10 +186,11 @@ class AnswerStream:
         outcome = self._fold.outcome if self._fold.is_whole else None  # a reader who came late knows the end only
         generation = finish_generation(generation_id=self._generation_id, outcome=outcome)
         message = generation.written if generation else self._read_message()
-        return message, self._usage()
+        return message, self._usage(generation)
 
-    def _usage(self) -> Frame:
-        return {"type": "usage", "usage": read_usage(self._membership.tenant).as_json()}
+    def _usage(self, settled: Generation | None = None) -> Frame:
+        day, counts = (settled.reserved_on, settled.day_counts) if settled else (None, None)
+        return {"type": "usage", "usage": usage_after(self._membership.tenant, day, counts).as_json()}
 
     async def _resync(self, message: Message, usage: Frame) -> None:
         runs = await in_thread(runs_of)(message)

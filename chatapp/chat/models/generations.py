@@ -82,6 +82,8 @@ class Generation(TenantModel):  # type: ignore[django-manager-missing]  # the st
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    day_counts: tuple[int, int] | None = None  # in memory: what its settlement has just left of the tenant's day
+
     objects: ClassVar[Any] = TenantManager.from_queryset(GenerationQuerySet)()
 
     class Meta(TenantModel.Meta):
