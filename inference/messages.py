@@ -209,7 +209,7 @@ Event = Started | Text | Vectors | Ended
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
     """A worker's heartbeat. ``progress`` runs from 0 to 1 while it loads; ``detail`` says what it does. It takes jobs
-    of its ``kind`` alone.
+    of its ``kind`` alone. ``label``, ``license`` and ``parameters`` (how many) are for people, empty where unknown.
 
     What waits can be foretold from (``pace``): ``rate``, tokens a second of one answer when it is as full as it gets;
     ``answers``, of each that it writes the tokens so far and the most there can be; ``lengths`` of its last answers.
@@ -231,6 +231,9 @@ class WorkerReport:
     lengths: tuple[int, ...] = ()
     at: float = 0.0
     kind: Kind = ANSWER
+    label: str = ""
+    license: str = ""
+    parameters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

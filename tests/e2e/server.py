@@ -1,4 +1,4 @@
-"""The real product as a child process: ``manage.py serve`` on SQLite with the bundled model."""
+"""The real product as a child process: ``manage.py serve`` on SQLite with the demo model unless told otherwise."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class Product:
         known = {
             name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "REDIS_", "DJANGO_"))
         }
-        environment = known | {"CHATAPP_VAR": str(self.var), "PORT": str(self.port)} | self.environment
+        own = {"CHATAPP_VAR": str(self.var), "PORT": str(self.port), "CHATAPP_MODEL": "demo"}
+        environment = known | own | self.environment
         with self.log.open("ab") as log:
             command = [sys.executable, "manage.py", "serve"]
             self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)

@@ -97,6 +97,15 @@ def test_a_field_of_a_newer_release_in_a_report_is_left_out():
     assert decode_report(grown(encode_report(report), "report")) == report
 
 
+def test_a_report_carries_what_people_are_told_of_its_model_and_an_older_one_none():
+    report = WorkerReport("w", "ready", "a-1", label="A 1", license="MIT", parameters=3)
+    assert decode_report(encode_report(report)) == report
+    message = orjson.loads(encode_report(report))
+    for name in ("label", "license", "parameters"):
+        del message["report"][name]
+    assert decode_report(orjson.dumps(message)) == WorkerReport("w", "ready", "a-1")
+
+
 def test_what_an_older_release_did_not_write_has_its_default():
     message = orjson.loads(encode_job(JOB))
     message["job"]["sampling"] = {"max_tokens": 9, "stop": ["a"]}

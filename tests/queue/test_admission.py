@@ -225,3 +225,28 @@ def test_the_page_tells_of_the_worker_that_answers_alone(transport):
     assert models_json(transport.stats().workers) == [{"name": "test", "label": "test"}]
     transport.bury("w1")
     assert model_json(transport.stats())["state"] == "absent"
+
+
+@pytest.mark.parametrize(
+    ("told", "label", "about"),
+    [
+        (
+            {"label": "SmolLM2 135M", "parameters": 134_515_008, "license": "Apache-2.0"},
+            "SmolLM2 135M",
+            "A small model: quick, and often wrong about facts. 135 million parameters, Apache-2.0.",
+        ),
+        (
+            {"label": "Qwen2.5 7B", "parameters": 7_615_616_512},
+            "Qwen2.5 7B",
+            "The model can be wrong. Check what matters. 7.62 billion parameters.",
+        ),
+        ({"license": "MIT"}, "b", "The model can be wrong. Check what matters. MIT."),
+        ({}, "b", "The model can be wrong. Check what matters."),
+        ({"demo": True, "label": "x"}, "Demo model", "The model can be wrong. Check what matters."),
+    ],
+)
+def test_the_page_says_what_the_model_is_and_can_do(transport, told, label, about):
+    transport.renew("w1", WorkerReport("w1", "ready", model="a/b", at=time.time(), **told))
+    model = model_json(transport.stats())
+    assert (model["name"], model["label"], model["about"]) == ("a/b", label, about)
+    assert models_json(transport.stats().workers) == [{"name": "a/b", "label": label}]

@@ -7,12 +7,20 @@ from django.core.management import CommandError, call_command
 
 from chatapp.serve import engine_options
 from chatapp.serve.engine_options import EngineOptions, visible_devices
+from inference.packaged import packaged_model
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch, tmp_path):
     """Eight cores, no GPU, nothing set."""
-    for name in ("CUDA_VISIBLE_DEVICES", "CHATAPP_DEVICE", "CHATAPP_TORCH_THREADS", "CHATAPP_KV_MB", "CHATAPP_MODEL"):
+    for name in (
+        "CUDA_VISIBLE_DEVICES",
+        "CHATAPP_DEVICE",
+        "CHATAPP_TORCH_THREADS",
+        "CHATAPP_KV_MB",
+        "CHATAPP_MODEL",
+        "CHATAPP_MODEL_NAME",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(engine_options, "count_cores", lambda: 8)
     monkeypatch.setattr(engine_options, "GPUS", tmp_path / "no-gpus")
@@ -97,3 +105,50 @@ def test_more_engines_than_gpus_run_on_the_cpu_when_that_is_asked_for(two_gpus, 
     monkeypatch.setenv("CHATAPP_DEVICE", "cpu")
     options = EngineOptions.from_environment("some/model", 4)
     assert (asked(options, "--threads"), options.environment(3)) == ("2", {})
+
+
+def test_without_a_word_the_packaged_model_answers_by_its_own_name(monkeypatch):
+    options = EngineOptions.from_environment()
+    assert (options.model, options.card.label, options.demo) == (
+        "smollm2-135m-instruct",
+        "SmolLM2 135M Instruct",
+        False,
+    )
+    assert asked(options, "--model") == "smollm2-135m-instruct"
+    assert asked(options, "--path") == str(packaged_model())
+    assert options.label == "SmolLM2 135M Instruct, Apache-2.0"
+    assert options.explain_absence() == ""
+    monkeypatch.setenv("CHATAPP_MODEL", "demo")
+    assert EngineOptions.from_environment().model == "demo"
+
+
+def test_where_it_cannot_be_had_the_demo_model_answers_and_says_so(monkeypatch):
+    monkeypatch.setattr(engine_options, "packaged_model", lambda: None)
+    options = EngineOptions.from_environment()
+    assert (options.model, options.card.label, options.demo) == ("demo", "Demo model", True)
+    assert options.explain_absence() == engine_options.MISSING
+
+
+def test_who_asks_for_the_demo_model_is_told_nothing():
+    options = EngineOptions.from_environment("demo")
+    assert (options.demo, options.explain_absence()) == (True, "")
+
+
+def test_no_path_of_the_server_is_a_name(tmp_path):
+    (tmp_path / "House Model").mkdir()
+    options = EngineOptions.from_environment(str(tmp_path / "House Model"))
+    assert (options.model, asked(options, "--model")) == ("house-model", "house-model")
+    assert asked(options, "--path") == str(tmp_path / "House Model")
+
+
+def test_an_operator_may_name_it(monkeypatch):
+    monkeypatch.setenv("CHATAPP_MODEL_NAME", "house")
+    assert EngineOptions.from_environment("Qwen/Qwen3-0.6B").card.label == "house"
+    assert asked(EngineOptions.from_environment("Qwen/Qwen3-0.6B"), "--model") == "house"
+
+
+def test_what_is_made_of_a_model_lies_with_the_data(monkeypatch, settings):
+    monkeypatch.delenv("CHATAPP_MODEL_CACHE", raising=False)
+    assert EngineOptions.from_environment().model_cache == str(settings.VAR_DIR / "models")
+    monkeypatch.setenv("CHATAPP_MODEL_CACHE", "/elsewhere")
+    assert EngineOptions.from_environment().model_cache == "/elsewhere"

@@ -42,6 +42,13 @@ def test_a_worker_on_redis_holds_its_jobs_for_its_own_lease():
     transport.close()
 
 
+def test_a_worker_is_known_by_what_its_files_are_called_unless_it_is_named():
+    options = parse_arguments(["--path", "/models/Some-Model.Q8_0.gguf"])
+    assert (options.model, options.card.label) == ("some-model", "Some Model")
+    named = parse_arguments(["--path", "/models/Some-Model.Q8_0.gguf", "--model", "team/house"])
+    assert (named.model, named.card.label) == ("team/house", "house")
+
+
 def start(name, *arguments):
     """A real worker on the tests' Redis that relays to nobody; it has told of itself when this returns."""
     command = [sys.executable, "-m", "inference.worker", "--name", name, "--redis", os.environ["REDIS_URL"]]

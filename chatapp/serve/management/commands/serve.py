@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--host", default=env.text("HOST", "127.0.0.1"))
         parser.add_argument("--port", type=int, default=env.integer("PORT", 8000, low=1, high=65_535))
         parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
-        parser.add_argument("--model", default="", help="demo, a local folder or a model hub name (CHATAPP_MODEL)")
+        parser.add_argument("--model", default="", help="demo, a folder, a GGUF file or a hub name (CHATAPP_MODEL)")
 
         workers = env.integer("CHATAPP_WORKERS", 1, low=1, high=64)
         parser.add_argument("--workers", type=int, default=workers, help="engines beside the web (CHATAPP_WORKERS)")
@@ -34,6 +34,8 @@ class Command(BaseCommand):
         lock = lock_data()
         prepare(self._say)
         self._explain_host(options["host"])
+        if words := engine.explain_absence():
+            self._say(words)
         Embedded(
             host=options["host"], port=options["port"], server=options["server"], engine=engine, say=self._say
         ).run()
