@@ -8,6 +8,8 @@ from functools import partial
 from django.db import transaction
 
 from chatapp.common.text import one_line
+from chatapp.queue.available_models import live_workers
+from chatapp.queue.model_status import is_small
 from chatapp.queue.page_hints import send_hint
 
 from . import prompts
@@ -35,15 +37,21 @@ THOUGHT_ENDS = re.compile(r"</(?:seed:)?think>|\[/THINK\]|<channel\|>|â—/thinkâ
 def start_title(*, question: Message) -> Generation | None:
     """Ask for a title of the conversation that ``question`` begins; what was asked for it before where it was.
 
-    None where a person has given it a name. Costs the tenant nothing.
+    None where a person has given it a name, and where only small models answer: those answer the question instead of
+    naming it, so its first words are the better title. Costs the tenant nothing.
     """
-    if question.conversation.titled_by_hand:
+    if question.conversation.titled_by_hand or _only_small_ones():
         return None
     earlier: Generation | None
     earlier = Generation.objects.filter(message=question, kind=Generation.Kind.TITLE).first()
     if earlier is not None:
         return earlier
     return _ask(question)
+
+
+def _only_small_ones() -> bool:
+    workers = live_workers()
+    return bool(workers) and all(map(is_small, workers))
 
 
 def _ask(question: Message) -> Generation:

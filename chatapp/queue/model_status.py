@@ -59,10 +59,15 @@ def label(worker: WorkerReport) -> str:
 
 def about(worker: WorkerReport) -> str:
     """What to expect of it, and what it is where its worker tells."""
-    able = SMALL if 0 < worker.parameters < BILLION else ABLE
+    able = SMALL if is_small(worker) else ABLE
     size = f"{_rounded(worker.parameters)} parameters" if worker.parameters else ""
     told = ", ".join(filter(None, (size, worker.license)))
     return f"{able} {told}." if told else able
+
+
+def is_small(worker: WorkerReport) -> bool:
+    """It is known to be: it cannot be relied on to do as it is told."""
+    return 0 < worker.parameters < BILLION
 
 
 def _rounded(count: int) -> str:

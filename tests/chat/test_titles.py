@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from datetime import timedelta
 
@@ -19,6 +20,7 @@ from chatapp.chat.tasks import collect_title, title_conversation
 from chatapp.chat.titles import clean_title
 from chatapp.queue import transport as transport_module
 from chatapp.queue.transport import get_transport
+from inference.messages import WorkerReport
 from inference.transport import MemoryTransport
 from tests.conftest import report_ready
 from tests.hand_worker import HandWorker
@@ -142,6 +144,18 @@ def test_a_title_given_by_hand_stays_and_asks_no_model(member, asked, looks):
     title_conversation(str(member.tenant_id), str(asked.user_message.pk))
     assert Conversation.everyone.get().title == "Mine"
     assert (Generation.everyone.filter(kind="title").count(), looks) == (0, [])
+
+
+@pytest.mark.parametrize(("others", "asks"), [((), 0), ((134_515_008,), 0), ((7_000_000_000,), 1), ((0,), 1)])
+def test_small_models_alone_are_asked_for_no_title_and_the_first_words_stay(member, asked, looks, others, asks):
+    """They would answer the question; ``others`` are the sizes of the other workers' models, 0 unknown."""
+    for number, parameters in enumerate((134_515_008, *others), 1):
+        report = WorkerReport(f"w{number}", "ready", "m", parameters=parameters, at=time.time())
+        get_transport().renew(f"w{number}", report)
+    before = Conversation.everyone.get().title
+    title_conversation(str(member.tenant_id), str(asked.user_message.pk))
+    assert Generation.everyone.filter(kind="title").count() == len(looks) == asks
+    assert Conversation.everyone.get().title == before
 
 
 def test_a_name_given_while_the_title_is_written_stays(member, asked, ask_title, hand):
