@@ -2,7 +2,7 @@
 
 Reads one message a line from FILE, else the model's suggestions, and prints a few answers to each, drawn as the product
 draws them: its system message, the model's own sampling, several seeds. What is kept in ``chatapp/web/suggestions.py``
-was good in all of them; docs/suggestions.md has the answers.
+did well in all of them; docs/suggestions.md has the answers.
 """
 
 from __future__ import annotations

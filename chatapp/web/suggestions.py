@@ -16,7 +16,13 @@ ANY = (
     "Write a friendly e-mail that moves a meeting to Thursday",
     "What should I see in Lisbon in two days?",
 )
-FAMILIES = (("demo", DEMO),)
+SMOLLM2 = (
+    "What is the capital of France?",
+    "How do plants make food from sunlight?",
+    "Explain what a database is to a ten-year-old",
+    "Write a Python function that checks whether a word is a palindrome",
+)
+FAMILIES = (("demo", DEMO), ("smollm2", SMOLLM2))
 
 
 def suggestions(model: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ def test_the_packaged_model_answers_under_its_own_name(real_product, new_context
     page = new_context(real_product.url, viewport={"width": 1280, "height": 800}).new_page()
     sign_up(page)
     expect(page.locator(".model-name")).to_have_text(LABEL)
+    expect(page.locator(".fine-print")).to_be_visible()
     expect(page.locator(".fine-print")).to_have_text(
         "A small model: quick, and often wrong about facts. 135 million parameters, Apache-2.0."
     )
