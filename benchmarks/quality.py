@@ -12,7 +12,7 @@ import json
 import math
 import random
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from benchmarks.loads import Lengths
 from benchmarks.models import config_of, find_model
 from inference.demo import MODEL_PATH
 from inference.engine import EngineConfig, LLMEngine, SamplingParams
-from inference.engine.sequence import Chunk, Sequence, token_array
+from inference.engine.check import all_logits
 
 TEXTS, PROMPT, OUTPUT = 8, 40, 64
 
@@ -62,16 +62,6 @@ def reference_answer(model: Any, prompt: list[int]) -> list[int]:
     return output[0, len(prompt) :].tolist()
 
 
-@torch.inference_mode()
-def our_logits(engine: LLMEngine, ids: list[int]) -> Tensor:
-    """[len(ids), vocabulary], through the engine's own forward over its cache."""
-    runner = engine.runner
-    seq = Sequence("quality", token_array(ids), len(ids), SamplingParams(), 0, len(ids), (0, 0.0, 0))
-    seq.block_table = token_array(range(-(-len(ids) // engine.config.block_size)))
-    batch = runner.backend.build([Chunk(seq, 0, len(ids))], runner.cache)
-    return runner.backend.forward(runner.model, replace(batch, logit_rows=torch.arange(len(ids)))).float()
-
-
 def agreement(ours: list[int], theirs: list[int]) -> int:
     """Length of the common beginning."""
     return next((place for place, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]), len(ours))
@@ -94,7 +84,11 @@ def compare(engine: LLMEngine, model: Any, given: list[list[int]]) -> dict[str, 
     prompts = [ids[:PROMPT] for ids in given[:TEXTS]]
     pairs = zip(our_answers(engine, prompts), [reference_answer(model, prompt) for prompt in prompts], strict=True)
     agreed = [agreement(*pair) for pair in pairs]
-    forced = [Forced.of(our_logits(engine, ids), model(torch.tensor([ids])).logits[0], ids) for ids in given]
+    runner = engine.runner
+    ours = [all_logits(runner.backend, runner.model, runner.cache, ids) for ids in given]
+    forced = [
+        Forced.of(logits, model(torch.tensor([ids])).logits[0], ids) for logits, ids in zip(ours, given, strict=True)
+    ]
     count = sum(text.count for text in forced)
     return {
         "agreement_mean": round(statistics.mean(agreed), 1),

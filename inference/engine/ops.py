@@ -217,6 +217,11 @@ class Ops:
         return x + self.norm(layer.down(inner), layer.after_mlp) * layer.residual
 
     @property
+    def description(self) -> str:
+        """In words, for people."""
+        return f"plain torch, {self.dtype}".replace("torch.", "")
+
+    @property
     def activations(self) -> torch.dtype:
         """In which layers pass on what they computed."""
         return self.dtype
@@ -263,6 +268,9 @@ class Model(Protocol):
     vocab_size: int
     context_limit: int | None
     shapes: dict[int, LayerShape]
+
+    @property
+    def num_weights(self) -> int: ...
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [rows of ``batch.logit_rows``, vocabulary]."""

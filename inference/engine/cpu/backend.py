@@ -45,6 +45,10 @@ class CpuOps(Ops):
         self._planner = Planner(library)
 
     @property
+    def description(self) -> str:
+        return f"our CPU kernels, weights in {self.weights}"
+
+    @property
     def activations(self) -> torch.dtype:
         return torch.float32
 

@@ -75,6 +75,11 @@ class CudaOps(Ops):
             require(config.weights, device, dtype)
             self.tolerance = self.layer_tolerance = QUANTIZED[config.weights]
 
+    @property
+    def description(self) -> str:
+        weights = self._config.weights if self._config.weights in QUANTIZED else str(self.dtype).removeprefix("torch.")
+        return f"our CUDA kernels, weights in {weights}"
+
     def begin(self, shapes: Sequence[tuple[int, int]], context_limit: int | None) -> None:
         self._limit = min(filter(None, (self._config.max_model_len, context_limit)), default=None)
 

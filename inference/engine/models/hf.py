@@ -73,7 +73,7 @@ class HfModel:
         self.context_limit = _context_limit(config)
         self.shapes = _inspect_layers(self.module)
         with _refusing(self.name):
-            reference = _own_logits(self.module)
+            reference = own_logits(self.module, _probe_ids(self.module))
             _replace_linears(self.module, ops, self.context_limit)
             ops.loaded()
             error = float(relative_difference(_paged_logits(self, ops), reference))
@@ -262,8 +262,9 @@ def _probe_ids(model: Any) -> list[int]:
     return [(number * 7919 + 13) % vocabulary for number in range(PROBE_LENGTH)]
 
 
-def _own_logits(model: Any) -> Tensor:
-    ids = torch.tensor([_probe_ids(model)], device=model.device)
+def own_logits(model: Any, token_ids: list[int]) -> Tensor:
+    """[tokens, vocabulary] of a model that ``load_module`` gave, as transformers computes them."""
+    ids = torch.tensor([token_ids], device=model.device)
     model.set_attn_implementation("eager")
     try:
         logits: Tensor = model(input_ids=ids, use_cache=False).logits[0]
