@@ -10,6 +10,7 @@ import ctypes
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ LANES = 16
 BYTE = 127  # levels of activations that keep 8 bits, as with AVX-512
 AVX512, AVX2 = (4, 128), (2, 0)  # STEP and OFFSET of kernels.c
 LONGEST_GROUP = 128
-TRIALS, CLEARLY = 6, 0.8
+ROUNDS, OUTLIERS, CLEARLY = 9, 1, 0.7  # of these rounds all but one have to take less than this share of the time
 PROBE_ROWS = 4096  # of a weight matrix, enough to time a format
 PIECE = 1 << 21  # numbers that are packed at once, so that their copy in float32 stays small
 
@@ -120,23 +121,40 @@ def packable(cols: int) -> bool:
 
 
 def fastest(library: ctypes.CDLL, shapes: Sequence[tuple[int, int]], rows: tuple[int, ...]) -> str:
-    """``int8``, or ``bfloat16`` where that multiplies such matrices with so many rows in clearly less time."""
+    """``int8``, or ``bfloat16`` where that multiplies such matrices with so many rows in far less time.
+
+    On a busy machine timings scatter, and bfloat16 takes twice the memory: so the two take turns, and bfloat16 has to
+    win nearly every round.
+    """
     packed = {(min(out, PROBE_ROWS), cols) for out, cols in shapes if packable(cols)}
-    seconds = {kind: sum(_seconds(library, *shape, kind, rows) for shape in packed) for kind in ("int8", "bfloat16")}
-    # On a busy machine timings scatter, and int8 is half the memory.
-    best = "bfloat16" if seconds["bfloat16"] < CLEARLY * seconds["int8"] else "int8"
-    timings = ", ".join(f"{kind} {1000 * spent:.2f} ms" for kind, spent in seconds.items())
-    logger.info("weights in %s: one of each shape took %s", best, timings)
+    spent = [_take_turns(library, *shape, rows) for shape in packed]
+    ratios = sorted(
+        sum(turn.bfloat16 for turn in each) / sum(turn.int8 for turn in each) for each in zip(*spent, strict=True)
+    )
+    if not ratios:
+        return "int8"
+    best = "bfloat16" if ratios[-1 - OUTLIERS] < CLEARLY else "int8"
+    logger.info("weights in %s: bfloat16 takes %.2f times as long as int8 (median)", best, ratios[len(ratios) // 2])
     return best
 
 
-def _seconds(library: ctypes.CDLL, out: int, cols: int, kind: str, rows: tuple[int, ...]) -> float:
-    layer = PackedLinear(library, [torch.randn(out, cols)], None, kind)
-    inputs = [torch.randn(count, cols) for count in rows]
-    spent = []
-    for _ in range(TRIALS):
-        began = time.perf_counter()
-        for each in inputs:
-            layer(each)
-        spent.append(time.perf_counter() - began)
-    return min(spent)
+class Turn(NamedTuple):
+    """Seconds of one round."""
+
+    int8: float
+    bfloat16: float
+
+
+def _take_turns(library: ctypes.CDLL, out: int, cols: int, rows: tuple[int, ...]) -> list[Turn]:
+    weight, inputs = torch.randn(out, cols), [torch.randn(count, cols) for count in rows]
+    layers = [PackedLinear(library, [weight], None, kind) for kind in Turn._fields]
+    for layer in layers:
+        _seconds(layer, inputs)  # which touches its memory
+    return [Turn(*(_seconds(layer, inputs) for layer in layers)) for _ in range(ROUNDS)]
+
+
+def _seconds(layer: PackedLinear, inputs: list[Tensor]) -> float:
+    began = time.perf_counter()
+    for each in inputs:
+        layer(each)
+    return time.perf_counter() - began

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,54 @@ def test_the_kernels_compile_for_processors_other_than_this_one(tmp_path: Path) 
         flags = [flag for flag in library.FLAGS if not flag.startswith("-march")]
         command = ["cc", *flags, *target, str(library.SOURCE), "-o", str(tmp_path / "kernels.so"), "-lm"]
         subprocess.run(command, check=True, capture_output=True)
+
+
+class FakeClock:
+    """Stands still but for layers that take their time: ``busy`` more in the calls whose numbers it has."""
+
+    def __init__(self, busy: dict[int, float], **seconds: float) -> None:
+        self.now, self.calls, self.busy, self.seconds = 0.0, 0, busy, seconds
+
+    def layer(self, library: ctypes.CDLL, weights: list[Tensor], bias: None, kind: str) -> Callable[[Tensor], None]:
+        def multiply(inputs: Tensor) -> None:
+            self.now += self.seconds[kind] + self.busy.get(self.calls, 0.0)
+            self.calls += 1
+
+        return multiply
+
+
+AT_FIRST = dict.fromkeys(range(6), 5.0)
+EVERY_INT8 = dict.fromkeys(range(0, 14, 2), 5.0)  # of the first seven rounds, with the one that is not counted
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "busy", "expected"),
+    [
+        (0.5, {}, "bfloat16"),
+        (0.5, {7: 30.0}, "bfloat16"),  # one round of bfloat16 was disturbed
+        (0.8, {}, "int8"),  # faster, but not far faster
+        (1.5, AT_FIRST, "int8"),  # another program ran at first
+        (1.5, EVERY_INT8, "int8"),  # or whenever it was int8's turn, but for the last rounds
+        (1.5, {}, "int8"),
+    ],
+)
+def test_a_busy_machine_does_not_choose_the_larger_weights(
+    kernels: ctypes.CDLL,
+    monkeypatch: pytest.MonkeyPatch,
+    bfloat16: float,
+    busy: dict[int, float],
+    expected: str,
+) -> None:
+    clock = FakeClock(busy, int8=1.0, bfloat16=bfloat16)
+    monkeypatch.setattr(linear, "PackedLinear", clock.layer)
+    monkeypatch.setattr(linear.time, "perf_counter", lambda: clock.now)
+
+    assert linear.fastest(kernels, [(64, 64)], (1,)) == expected
+
+
+def test_without_matrices_that_can_be_packed_there_is_nothing_to_measure(kernels: ctypes.CDLL) -> None:
+    assert linear.fastest(kernels, [(64, 63)], (1,)) == "int8"
+
+
+def test_on_this_processor_a_format_is_measured_and_chosen(kernels: ctypes.CDLL) -> None:
+    assert linear.fastest(kernels, [(64, 64), (64, 128)], (1, 16)) in ("int8", "bfloat16")
