@@ -35,6 +35,7 @@ CODES = {400: "bad_request", 401: "not_authenticated", 403: "forbidden", 404: "n
 WORDS: dict[str, Told] = {
     "log-in": (302, "/accounts/login/?next={path}"),
     "log-in-then": (302, "/accounts/login/?next={quoted}"),
+    "asked": (302, "{path}"),
     "again": (302, "/accounts/reauthenticate/?next={quoted}"),
     "admin-log-in": (302, "/admin/login/?next={path}"),
     "to-chat": (302, "/w/{own}/chat/"),

@@ -20,6 +20,8 @@ leave       400      ok       ok       ok       404      404      log-in
 joining     to-its   to-its   to-its   to-its   ok       ok       200
 nobody      403      403      403      403      404      404      log-in
 missing-in  404      404      404      404      404      404      log-in
+again       again    again    again    again    again    again    log-in-then
+ask-first   asked    asked    asked    asked    asked    asked    asked
 home        to-chat  to-chat  to-chat  to-chat  to-chat  ok       ok
 missing     404      404      404      404      404      404      404
 operator    401      401      401      401      401      401      401
@@ -46,6 +48,9 @@ DOORS = (
     Door("GET", "", "home"),
     Door("GET", SETTINGS, "personal"),
     Door("GET", f"{SETTINGS}personalization/", "personal"),
+    Door("GET", f"{SETTINGS}account/", "personal"),
+    Door("GET", f"{SETTINGS}account/delete/", "again"),
+    Door("POST", f"{SETTINGS}account/delete/", "ask-first"),
     Door("GET", f"{SETTINGS}usage/", "personal"),
     Door("GET", f"{SETTINGS}usage/", "personal", query="?workspace={workspace}"),
     Door("GET", f"{SETTINGS}workspaces/", "personal"),
