@@ -147,16 +147,27 @@ def choose_ops(config: EngineConfig, path: Path) -> Ops:
         if (library := load()) is not None:
             return CpuOps(library, _stored_dtype(path), config.weights, config.max_num_seqs)
     if device.type == "cuda" and config.weights != "int8":
-        from .cuda.backend import CudaOps
-        from .cuda.quantize import QUANTIZED
-
-        dtype = torch.bfloat16 if config.weights in QUANTIZED else _dtype(config, device, path)
-        return CudaOps(config, device, dtype)
+        if device.index is not None:
+            torch.cuda.set_device(device)  # Triton launches on the current one
+        if (found := _cuda_ops(config, device, path)) is not None:
+            return found
     if config.weights in ("fp8", "int4"):
         raise ValueError(f"weights in {config.weights} need a CUDA device")
     if config.weights == "int8":
         raise ValueError("weights in int8 need the CPU kernels: a processor with AVX2, and a compiler")
     return Ops(device, _dtype(config, device, path))
+
+
+def _cuda_ops(config: EngineConfig, device: torch.device, path: Path) -> Ops | None:
+    """``None`` where their compiler is missing."""
+    try:
+        from .cuda.backend import CudaOps
+        from .cuda.quantize import QUANTIZED
+    except ImportError as error:
+        logger.warning("plain torch computes the model, since the CUDA kernels cannot be imported: %s", error)
+        return None
+    dtype = torch.bfloat16 if config.weights in QUANTIZED else _dtype(config, device, path)
+    return CudaOps(config, device, dtype)
 
 
 def _best_device() -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,11 +18,13 @@ from ..batch import Batch
 from ..config import EngineConfig
 from ..ops import Layer, Linear, Model, Norm, Ops, Rotation
 from ..sequence import Chunk
-from . import attention, elementwise, kernels
+from . import EXPERIMENTAL, attention, elementwise, kernels
 from .attention import Chunks, Decodes
 from .graphs import DecodeGraph, DecodeGraphs
 from .quantize import QUANTIZED, quantized, require
 from .staging import ALIGNMENT, Arrays, PagedCache, arrange, no_arrays, pad_decodes
+
+logger = logging.getLogger(__name__)
 
 WIDEST_HEAD = 256
 FEWEST_TOKENS = 128  # room for the steps that check a model that is loaded
@@ -66,6 +70,7 @@ class CudaOps(Ops):
 
     def __init__(self, config: EngineConfig, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(device, dtype)
+        _say_experimental()
         self._config = config
         self._most_tokens = max(config.max_batched_tokens, FEWEST_TOKENS)
         self._limit: int | None = config.max_model_len
@@ -154,6 +159,12 @@ class CudaOps(Ops):
     def _run(self, model: Model, batch: Batch) -> Tensor:
         self.resolve(batch)
         return model.forward(batch)
+
+
+@cache
+def _say_experimental() -> None:
+    """Once in a process."""
+    logger.warning(EXPERIMENTAL)
 
 
 def _send(arrays: Arrays, cache: PagedCache) -> Batch:

@@ -36,11 +36,11 @@ class DecodeGraphs:
         """Record ``run(prepare(size))`` for the sizes up to ``most``; ``prepare`` must give the same addresses
         whenever it is called. A model that waits for the device cannot be recorded, and runs without graphs.
         """
-        pool = torch.cuda.graph_pool_handle()
         try:
+            pool = torch.cuda.graph_pool_handle()
             # From the largest down: what the first takes from the pool is enough for the others.
             graphs = [_record(prepare(size), run, pool) for size in reversed(sizes_up_to(most))]
-        except RuntimeError as error:
+        except Exception as error:  # whatever a recording raises must not cost the model
             logger.warning("decode steps run without CUDA graphs, since they cannot be recorded: %s", error)
             return
         self._graphs, self._sizes = graphs[::-1], sizes_up_to(most)

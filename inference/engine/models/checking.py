@@ -7,6 +7,7 @@ several tiles, two sequences that share blocks, positions beyond the window.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -25,7 +26,23 @@ Compute = Callable[[Ops, Layer, Tensor, Rotation | None, AttentionContext], Tens
 
 
 class KernelMismatch(Exception):
-    """Kernels compute something else than the reference."""
+    """Kernels compute something else than the reference, or nothing."""
+
+
+@contextmanager
+def failures_of(ops: Ops, what: str) -> Iterator[None]:
+    """Whatever kernels raise is their fault (a compiler, a launch, a head too wide for them); memory that is short and
+    what the reference itself refuses are not.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, KernelMismatch):
+        raise
+    except Exception as error:
+        if type(ops) is Ops:
+            raise
+        first_line = str(error).split("\n", 1)[0][:300]
+        raise KernelMismatch(f"{what} cannot be computed ({type(error).__name__}: {first_line})") from error
 
 
 @torch.inference_mode()
@@ -35,7 +52,8 @@ def check_layer(ops: Ops, layer: Layer, reference: Ops, wanted: Layer, frequenci
         ("attention", _attention, layer.qkv.out_features, ops.attention_tolerance),
         ("a layer", _whole, layer.down.out_features, ops.layer_tolerance),
     ):
-        ours = _outputs(compute, ops, _sharpened(layer), size, frequencies)
+        with failures_of(ops, f"{what} of layer {layer.index}"):
+            ours = list(_outputs(compute, ops, _sharpened(layer), size, frequencies))
         theirs = _outputs(compute, reference, _sharpened(wanted), size, frequencies)
         for step, (output, expected) in enumerate(zip(ours, theirs, strict=True)):
             error = float(relative_difference(output, expected))

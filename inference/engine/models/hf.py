@@ -26,7 +26,7 @@ from ..attention import Attending, AttentionContext, LayerShape
 from ..batch import Batch
 from ..ops import Linear, Ops
 from ..sequence import Chunk, lone_sequence
-from .checking import relative_difference
+from .checking import KernelMismatch, failures_of, relative_difference
 
 ATTENTION_NAME = "chatapp_paged"
 PROBE_LENGTH, PROBE_BLOCK, PROBE_BLOCKS = 40, 16, 3
@@ -62,7 +62,9 @@ AttentionInterface.register(ATTENTION_NAME, paged_attention)
 
 
 class HfModel:
-    """The model in ``path`` with its weights in ``ops``' type. Raises ``UnsupportedModel`` naming the architecture."""
+    """The model in ``path`` with its weights in ``ops``' type. Raises ``UnsupportedModel`` naming the architecture, and
+    ``KernelMismatch`` where plain torch may do better.
+    """
 
     @torch.inference_mode()
     def __init__(self, path: Path, ops: Ops) -> None:
@@ -76,8 +78,11 @@ class HfModel:
             reference = own_logits(self.module, _probe_ids(self.module))
             _replace_linears(self.module, ops, self.context_limit)
             ops.loaded()
-            error = float(relative_difference(_paged_logits(self, ops), reference))
+            with failures_of(ops, self.name):
+                error = float(relative_difference(_paged_logits(self, ops), reference))
         if not error <= ops.tolerance:
+            if type(ops) is not Ops:
+                raise KernelMismatch(f"{self.name} differs by {error:.2g}")
             raise UnsupportedModel(
                 f"{self.name} computes something else through the paged KV cache than by itself "
                 f"(relative difference {error:.2g}): its attention is not implemented."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,14 @@ import torch
 
 from inference.engine import EngineConfig, LLMEngine, model_runner
 from inference.engine.attention import LayerShape
-from inference.engine.cuda import elementwise
-from inference.engine.cuda.backend import CudaOps, RecordedBatch, StepContext
+from inference.engine.cuda import EXPERIMENTAL, elementwise
+from inference.engine.cuda.backend import CudaOps, RecordedBatch, StepContext, _say_experimental
+from inference.engine.cuda.graphs import DecodeGraphs
 from inference.engine.cuda.staging import PagedCache
 from inference.engine.models.checking import KernelMismatch
 from inference.engine.ops import Model, Ops
 from inference.engine.sampling_params import SamplingParams
 from inference.engine.sequence import Chunk, Sequence, token_array
-from inference.errors import UnsupportedModel
 from tests.inference.engine.driving import drain, greedy, tokens_of
 
 Factory = Callable[..., Any]
@@ -86,20 +87,83 @@ def test_a_kernel_that_computes_something_else_is_noticed(
         load(llama, device)
 
 
-def test_such_kernels_are_left_to_the_reference(
-    llama: Path, make_cuda_engine: Factory, generate: Factory, monkeypatch: pytest.MonkeyPatch
+def not_compiled(*args: Any) -> Any:
+    raise OSError("out of resource: shared memory")
+
+
+BROKEN = {  # what is broken, how, of which model, and what the log says of it
+    "a wrong result": ("prepare", "wrong", "llama", "attention of layer 0 differs by"),
+    "no result": ("prepare", "raises", "llama", "attention of layer 0 cannot be computed (OSError: out of resource"),
+    "transformers' own code": ("write", "raises", "gpt2", "GPT2LMHeadModel cannot be computed (OSError"),
+    "a wrong one there": ("write", "does nothing", "gpt2", "GPT2LMHeadModel differs by"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_kernels_are_left_to_the_reference_with_one_line(
+    name: str,
+    make_model: Factory,
+    make_cuda_engine: Factory,
+    generate: Factory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    right = elementwise.prepare
-    monkeypatch.setattr(elementwise, "prepare", lambda *args: right(*args).flip(0))
-    engine = make_cuda_engine(llama)
+    kernel, how, kind, line = BROKEN[name]
+    right = getattr(elementwise, kernel)
+    broken = {"wrong": lambda *args: right(*args).flip(0), "raises": not_compiled, "does nothing": lambda *args: None}
+    monkeypatch.setattr(elementwise, kernel, broken[how])
+    folder = make_model(kind, **ARCHITECTURES[kind])
+    engine = make_cuda_engine(folder)
     engine.add_request("r", PROMPTS[1], greedy(NEW_TOKENS))
-    assert tokens_of(drain(engine)["r"]) == generate(llama, PROMPTS[1], NEW_TOKENS)
+    assert tokens_of(drain(engine)["r"]) == generate(folder, PROMPTS[1], NEW_TOKENS)
+    assert type(engine.runner.backend) is Ops
+    (told,) = [one.message for one in caplog.records if "without these kernels" in one.message]
+    assert told.startswith(line)
+
+
+def test_heads_wider_than_the_kernels_are_left_to_the_reference(
+    make_model: Factory, make_cuda_engine: Factory, generate: Factory
+) -> None:
+    folder = make_model("llama", head_dim=288, num_hidden_layers=1)
+    engine = make_cuda_engine(folder)
+    engine.add_request("r", PROMPTS[2], greedy(NEW_TOKENS))
+    assert tokens_of(drain(engine)["r"]) == generate(folder, PROMPTS[2], NEW_TOKENS)
     assert type(engine.runner.backend) is Ops
 
 
-def test_heads_wider_than_the_kernels_are_refused(make_model: Factory, device: torch.device) -> None:
-    with pytest.raises(UnsupportedModel, match="has heads of 288"):
-        load(make_model("llama", head_dim=288, num_hidden_layers=1), device)
+def test_without_triton_plain_torch_serves(
+    llama: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "inference.engine.cuda.backend", None)
+    current: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    ops = model_runner.choose_ops(EngineConfig(model=str(llama), device="cuda:1"), llama)
+    assert (type(ops), ops.device, current) == (Ops, torch.device("cuda:1"), [torch.device("cuda:1")])
+    assert "the CUDA kernels cannot be imported" in caplog.text
+
+
+def test_the_log_says_once_that_they_are_experimental(
+    llama: Path, device: torch.device, caplog: pytest.LogCaptureFixture
+) -> None:
+    _say_experimental.cache_clear()
+    for _ in range(2):
+        CudaOps(EngineConfig(model=str(llama)), device, torch.float32)
+    assert [one.message for one in caplog.records] == [EXPERIMENTAL]
+
+
+def test_they_are_experimental_until_a_result_is_committed() -> None:
+    results = Path(__file__).parents[4] / "benchmarks" / "results"
+    assert bool(EXPERIMENTAL) is not (results / "gpu-session.json").exists()
+
+
+def test_what_cannot_be_recorded_runs_without_graphs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", not_compiled)
+    graphs = DecodeGraphs()
+    graphs.record(4, not_compiled, not_compiled)
+    assert graphs.fitting(1) is None
+    assert "decode steps run without CUDA graphs" in caplog.text
 
 
 @torch.inference_mode()
