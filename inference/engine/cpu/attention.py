@@ -22,7 +22,7 @@ BLOCK = 16  # tokens, as kernels.c has them
 class LayerArgs(ctypes.Structure):
     """``layer`` in kernels.c."""
 
-    _fields_ = fields("keys values query_norm key_norm", "heads kv_heads dim window", "scale softcap eps")
+    _fields_ = fields("keys values query_norm key_norm", "heads kv_heads dim window block", "scale softcap eps")
 
 
 class Heads(ctypes.Structure):
@@ -44,13 +44,15 @@ class PlanArgs(ctypes.Structure):
 class CpuCache(KVCache):
     """Keys and values by layer, ``[num_blocks, kv_heads, 16 * dim]`` bfloat16 each, in the kernels' layout.
 
+    A block's lie side by side for all layers, so that the first blocks touch few huge pages, each of which is memory.
+
     What the kernels are told of a layer points into it, and is made once: ``whole_layers`` are the arguments of layers
     that are one call, ``False`` for those that are not.
     """
 
     def __init__(self, shapes: dict[int, LayerShape], num_blocks: int) -> None:
         self.shapes, self.num_blocks, self.block_size = shapes, num_blocks, BLOCK
-        self._lay_out(shapes, lambda n, heads, dim: _zeros(n, num_blocks, heads, BLOCK * dim))
+        self._lay_out(shapes, lambda n, heads, dim: _zeros(num_blocks, n, heads, BLOCK * dim).transpose(0, 1))
         self._args: dict[tuple[object, ...], LayerArgs] = {}
         self._layers: dict[int, LayerArgs] = {}
         self.whole_layers: dict[int, Any] = {}
@@ -61,8 +63,8 @@ class CpuCache(KVCache):
         if key not in self._args:
             shape = self.shapes[layer]
             places = (self.keys[layer].data_ptr(), self.values[layer].data_ptr(), None, None)
-            limits = (how.window or 0, how.scale, how.softcap or 0.0, 0.0)
-            self._args[key] = LayerArgs(*places, heads, shape.kv_heads, shape.key_dim, *limits)
+            sizes = (heads, shape.kv_heads, shape.key_dim, how.window or 0, self.keys[layer].stride(0))
+            self._args[key] = LayerArgs(*places, *sizes, how.scale, how.softcap or 0.0, 0.0)
         return self._args[key]
 
     def layer_args(self, layer: Layer) -> LayerArgs:

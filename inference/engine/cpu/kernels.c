@@ -1,7 +1,7 @@
 /* The engine's arithmetic on a CPU; see linear.py and attention.py, and for its instructions avx512.h and avx2.h.
 
    A weight matrix [N, K] lies in panels of 16 rows: [N/16][K/w][16][w] with w = STEP for int8, 2 for bf16, so that
-   w neighbouring numbers of 16 rows lie side by side, as the dot product instructions want them. The KV cache has blocks of 16 tokens: keys [block][kv head][D/2][16][2], values [block][kv head][8][D][2], bf16. */
+   w neighbouring numbers of 16 rows lie side by side, as the dot product instructions want them. The KV cache has blocks of 16 tokens: keys [block][layer][kv head][D/2][16][2], values [block][layer][kv head][8][D][2], bf16. */
 
 #define _GNU_SOURCE
 #include <immintrin.h>
@@ -448,6 +448,7 @@ typedef struct {
     uint16_t *keys, *values;
     const float *query_norm, *key_norm; /* [dim] or NULL */
     int64_t heads, kv_heads, dim, window; /* window 0: none */
+    int64_t block;                        /* numbers from one block of the layer's keys, or values, to the next */
     float scale, softcap, eps;            /* softcap 0: none */
 } layer;
 
@@ -490,7 +491,7 @@ INLINE void write_head(const attending *a, int64_t t, int64_t h) {
     uint16_t rounded[MAX_DIM];
     const layer *l = a->l;
     const int64_t dim = l->dim, sharing = l->heads / l->kv_heads, rotary = a->r.rotary;
-    const int64_t place = (a->p->slots[t] / TOKENS * l->kv_heads + h) * dim * TOKENS, at = a->p->slots[t] % TOKENS;
+    const int64_t place = a->p->slots[t] / TOKENS * l->block + h * dim * TOKENS, at = a->p->slots[t] % TOKENS;
     const float *cos = a->r.cos ? a->r.cos + t * rotary : NULL, *sin = cos ? a->r.sin + t * rotary : NULL;
     for (int64_t g = h * sharing; g < (h + 1) * sharing; g++) {
         const float *x = prepared(l, a->q.data + t * a->q.token + g * a->q.head, l->query_norm, cos, sin, rotary, buffer);
@@ -605,10 +606,10 @@ static void attend_vectors(const layer *l, const plan *p, int64_t item, int64_t 
         int blocks = (int)smaller(SPAN, (end - first + TOKENS - 1) / TOKENS);
         for (int b = 0; b < blocks; b++) {
             const int32_t *block = p->blocks + p->block_begin[item] + (first - p->key_begin[item]) / TOKENS + b;
-            keys[b] = l->keys + (*block * l->kv_heads + kv_head) * size;
-            values[b] = l->values + (*block * l->kv_heads + kv_head) * size;
+            keys[b] = l->keys + *block * l->block + kv_head * size;
+            values[b] = l->values + *block * l->block + kv_head * size;
             int more = first + (SPAN + b) * TOKENS < end; /* this head's next keys, or another's first */
-            next[b] = more ? l->keys + (block[SPAN] * l->kv_heads + kv_head) * size : l->keys + (p->blocks[p->block_begin[item] + b] * l->kv_heads + kv_head + 1) * size;
+            next[b] = more ? l->keys + block[SPAN] * l->block + kv_head * size : l->keys + p->blocks[p->block_begin[item] + b] * l->block + (kv_head + 1) * size;
         }
         for (int b = blocks; b < SPAN; b++) keys[b] = keys[0], values[b] = values[0];
         for (int i = 0; i < count;) {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -181,3 +182,19 @@ def test_the_next_decodes_take_over_the_plan_until_a_table_grows(
         output = step.compute([count - 1 for count in known], known)
     assert arranged == [61, 62, 65], "the prompt, the first decodes, and the first of a new block"
     torch.testing.assert_close(output.double(), step.expected(), rtol=0.02, atol=0.01)
+
+
+def test_a_block_lies_side_by_side_for_all_layers() -> None:
+    """Few blocks then touch few pages, whatever the number of layers."""
+    layers, num_blocks = 30, 64
+    cache = CpuCache({layer: LayerShape(3, 64, 64, Attending(0.125)) for layer in range(layers)}, num_blocks)
+    parts = [store[layer] for store in (cache.keys, cache.values) for layer in range(layers)]
+    block_bytes = cache.keys[0][0].nbytes
+
+    places = sorted(part[5].data_ptr() for part in parts)
+
+    assert [after - before for before, after in itertools.pairwise(places)] == [block_bytes] * (2 * layers - 1)
+    parts[7][5] = parts[7][6] = 1.0
+    cache.wipe([5])
+    assert not any(part[5].any() for part in parts)
+    assert parts[7][6].all()
