@@ -1,6 +1,7 @@
 """How a model's answers are drawn where nobody said how: what suits it, never temperature 1 over the whole vocabulary.
 
-The first source that states it gives the temperature, and the first that states any of the others gives all of them:
+The first source that states it gives the temperature, and likewise the penalty; the first that states any of the cuts
+gives all of them:
 ``generation_config.json``, then the family that the model is of, then ``SAFE``. So a model that is to be cut at
 ``top_k`` is not cut again by a default of ours.
 """
@@ -17,13 +18,17 @@ from typing import Any
 from .sampling_params import SamplingParams
 
 CUTS = ("top_p", "top_k", "min_p")
+ALONE = ("temperature", "repetition_penalty")
 SAFE: Mapping[str, float] = {"temperature": 0.7, "top_p": 0.9, "min_p": 0.05}
 SOLID = re.compile(r"[^a-z0-9]+")
 # What the makers recommend, by how a model calls itself: in letters and digits alone, the first that is found. Versions
 # that differ stand before those that do not.
 FAMILIES: tuple[tuple[str, Mapping[str, float]], ...] = (
     ("smollm3", {"temperature": 0.6, "top_p": 0.95}),
-    ("smollm", {"temperature": 0.2, "top_p": 0.9}),
+    (
+        "smollm",
+        {"temperature": 0.2, "top_p": 0.9, "repetition_penalty": 1.1},
+    ),  # without it the small ones go in circles
     ("deepseekr1", {"temperature": 0.6, "top_p": 0.95}),
     ("qwq", {"temperature": 0.6, "top_p": 0.95, "top_k": 40}),
     ("qwen3", {"temperature": 0.6, "top_p": 0.95, "top_k": 20}),
@@ -42,15 +47,15 @@ LONGEST_NAME = 200
 def default_sampling(path: Path, name: str = "") -> dict[str, Any]:
     """Fields of ``SamplingParams`` for the model in folder ``path`` that people call ``name``."""
     sources = (_stated(path), _family(path, name), SAFE)
-    temperature = next(source["temperature"] for source in sources if "temperature" in source)
+    alone = {name: source[name] for source in reversed(sources) for name in ALONE if name in source}
     cuts = next(chosen for source in sources if (chosen := {cut: source[cut] for cut in CUTS if cut in source}))
-    return {"temperature": temperature} | cuts
+    return alone | cuts
 
 
 def _stated(path: Path) -> dict[str, Any]:
     """What ``generation_config.json`` says that can be meant: some files hold nulls, words and numbers out of range."""
     stated = _read(path / "generation_config.json")
-    settings = {name: stated[name] for name in ("temperature", *CUTS) if _is_setting(name, stated.get(name))}
+    settings = {name: stated[name] for name in (*ALONE, *CUTS) if _is_setting(name, stated.get(name))}
     return settings | {"temperature": 0.0} if stated.get("do_sample") is False else settings
 
 

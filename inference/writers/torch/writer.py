@@ -176,7 +176,7 @@ class TorchWriter:
         job, unknown = claim.job, claim.tokens - len(claim.token_ids)
         if unknown <= 0:
             return job, claim.token_ids, 0
-        if job.sampling.remembers:
+        if job.sampling.remembers or self._engine.default_sampling.get("repetition_penalty", 1.0) != 1.0:
             token_ids = self._encode(claim.text)
             return job, token_ids, claim.tokens - len(token_ids)
         return replace(job, resume_text=job.resume_text + claim.text), (), claim.tokens

@@ -184,7 +184,7 @@ export function obstacle({ text, length, limit, sending, answering, refused, con
   return tooLong(length, limit);
 }
 
-const DRAWN = [["temperature", "temperature"], ["top_p", "top-p", 1], ["top_k", "top-k", 0], ["min_p", "min-p", 0]];
+const DRAWN = [["temperature", "temperature"], ["top_p", "top-p", 1], ["top_k", "top-k", 0], ["min_p", "min-p", 0], ["repetition_penalty", "repetition penalty", 1]];
 
 /** How an answer's words were drawn: "temperature 0.7, top-p 0.9". What is off is left out, and so is what a temperature of 0 ignores. */
 export function drawnLine(sampling) {

@@ -12,7 +12,7 @@ from inference.demo import MODEL_PATH
 from inference.engine.sampling_defaults import FAMILIES, SAFE, default_sampling
 from inference.engine.sampling_params import SamplingParams
 
-SMOL = {"temperature": 0.2, "top_p": 0.9}
+SMOL = {"temperature": 0.2, "top_p": 0.9, "repetition_penalty": 1.1}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_nothing_is_known_so_it_is_safe(folder: Path) -> None:
         {"do_sample": True},
         {"temperature": None, "top_p": None},
         {"temperature": "hot", "top_p": [1], "top_k": True, "min_p": "0.1"},
-        {"temperature": -1, "top_p": 0, "top_k": -5, "min_p": 2},
+        {"temperature": -1, "top_p": 0, "top_k": -5, "min_p": 2, "repetition_penalty": 0},
         {"temperature": 1e9, "top_p": 1.5, "top_k": 2.5},
         [],
         None,
@@ -56,8 +56,9 @@ def test_numbers_that_are_none_are_passed_over(folder: Path, value: str) -> None
 
 
 def test_its_own_file_comes_before_its_family(folder: Path) -> None:
-    write(folder, "generation_config", {"temperature": 0.4, "top_k": 30})
-    assert default_sampling(folder, "SmolLM2-135M-Instruct") == {"temperature": 0.4, "top_k": 30}
+    write(folder, "generation_config", {"temperature": 0.4, "top_k": 30, "repetition_penalty": 1.0})
+    stated = {"temperature": 0.4, "top_k": 30, "repetition_penalty": 1.0}
+    assert default_sampling(folder, "SmolLM2-135M-Instruct") == stated
 
 
 def test_a_temperature_alone_is_never_without_a_cut(folder: Path) -> None:
