@@ -82,7 +82,7 @@ def test_a_model_that_cannot_be_had_is_said_in_the_page_and_at_readyz(own_produc
     context = new_context(own_product.url)
     page = context.new_page()
     sign_up(page)
-    expect(page.get_by_text("There is no folder /nowhere/at/all").first).to_be_visible()
+    expect(page.get_by_text("There is no folder or file /nowhere/at/all").first).to_be_visible()
     page.get_by_label("Ask anything").fill("Are you there?")
     page.keyboard.press("Enter")
     expect(page.get_by_label("Ask anything")).to_have_value("Are you there?")

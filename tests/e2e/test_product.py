@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from chatapp.chat import prompts
 from tests.e2e.conftest import answers, ask, eventually, stored, wait_for_end
 
 pytestmark = pytest.mark.e2e
@@ -96,7 +97,7 @@ def test_theme_and_instructions_are_saved_and_reach_the_prompt(page, product):
         "select prompt_version, prompt_tokens from chat_generation where tenant_id = ? and kind = 'answer'",
         tenant,
     )
-    assert made[0][0] == "2026-11-2"
+    assert made[0][0] == prompts.VERSION
     assert made[0][1] > 25
 
 

@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 
 from .conftest import PASSWORD, ask, sign_up, wait_for_end
 
+pytestmark = pytest.mark.e2e
+
 
 def make_workspace(page, name="Acme Observatory") -> str:
     page.goto("/settings/workspaces/")

@@ -39,13 +39,13 @@ test("a duration has one unit", () => {
 test("an answer that ended early says what happens next", () => {
   const line = (state, canContinue, error = null, text = "Once") => phrases.endingLine({ state, canContinue, error, text });
   assert.equal(line("stopped", true, null, ""), "You cancelled this before it began.");
-  assert.equal(phrases.endingLine({ state: "stopped", canContinue: true, error: null, text: "", thought: "Hm" }), "You stopped this answer.");
+  assert.equal(phrases.endingLine({ state: "stopped", canContinue: true, error: null, text: "", thought: "Hm" }), "This answer was stopped.");
   assert.equal(line("failed", false, { code: "no_words", message: "Nothing came. Regenerate it." }, ""), "Nothing came. Regenerate it.");
   assert.equal(line("failed", false, { code: "server_error", message: "It broke." }, ""), "It broke. Regenerate writes a new one.");
   assert.match(line("interrupted", true, null, ""), /Ask again puts it in line once more\.$/);
   assert.equal(line("done", false), "");
   assert.equal(line("done", true), "This answer reached its longest length.");
-  assert.equal(line("stopped", true), "You stopped this answer.");
+  assert.equal(line("stopped", true), "This answer was stopped.");
   assert.equal(line("interrupted", true), "The server restarted while this was being written. Continue goes on after its last word.");
   assert.equal(line("failed", false, { message: "Out of memory." }), "Out of memory. Regenerate writes a new one.");
 });

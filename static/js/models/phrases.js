@@ -126,7 +126,7 @@ export function endingLine({ state, canContinue, error, text, thought }) {
   const again = text === "" ? "Ask again puts it in line once more." : "Continue goes on after its last word.";
   const next = canContinue ? again : "Regenerate writes a new one.";
   return {
-    stopped: text === "" && !thought ? "You cancelled this before it began." : "You stopped this answer.",
+    stopped: text === "" && !thought ? "You cancelled this before it began." : "This answer was stopped.",
     unfollowed: `This page no longer follows the answer. ${REST[error?.code]}`,
     interrupted: `The server restarted while this was being written. ${next}`,
     failed: error?.code === "no_words" ? error.message : `${error?.message ?? "The answer failed."} ${next}`, // that one says it itself
