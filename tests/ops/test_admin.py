@@ -42,7 +42,7 @@ def test_an_admin_changes_a_plan_and_the_next_check_uses_it(staff, member):
     assert Plan.objects.get(pk=plan.pk).tokens_per_day == 777
 
 
-def test_an_admin_makes_a_person(staff):
+def test_an_admin_makes_a_person(staff, free_plan):
     data = {"email": "new@example.com", "password1": "a quiet green kettle"}
     assert staff.post("/admin/accounts/user/add/", data).status_code == 302
     assert User.objects.get(email="new@example.com").check_password("a quiet green kettle")

@@ -200,8 +200,8 @@ def test_rows_that_are_kept_are_not_deleted_on_pages_of_their_own(staff):
 def test_erasing_asks_the_database_no_more_for_more_rows(staff):
     few, many = live(MembershipFactory(), 1), live(MembershipFactory(), 12)
     asked = []
-    for person in (few, many):
+    for person in (live(MembershipFactory(), 1), few, many):  # the first asks for what is then remembered
         with CaptureQueriesContext(connection) as queries:
             on_the_page(staff, "tenant", person.tenant)
         asked.append(len(queries))
-    assert asked[0] == asked[1]
+    assert asked[1] == asked[2]

@@ -8,7 +8,7 @@ from django.test import Client
 
 from accounts.models import AuditEvent, Membership, Role, Tenant
 from accounts.second_factor import SecondFactorAdapter
-from chatapp.v1.keys import authenticate, find_refused
+from chatapp.v1.keys import Caller, authenticate, find_refused
 from chatapp.web.login_watch import Login
 from tests.factories import ApiKeyFactory, MembershipFactory
 
@@ -71,7 +71,7 @@ def test_one_can_leave_without_one(guarded, client, member):
 def test_api_keys_go_on(guarded, member):
     key = ApiKeyFactory(membership=member)
     assert authenticate(f"Bearer {key.secret}") == key
-    assert find_refused([key.pk]) == {}
+    assert find_refused([Caller(key.pk, "")]) == {}
 
 
 def test_an_owner_needs_one_before_they_ask_it_of_others(member, client):
