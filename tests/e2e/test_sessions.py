@@ -83,9 +83,15 @@ def test_the_same_person_goes_on_after_logging_in_again_in_another_tab(at_worksp
     log_out(other)
     box(page).fill("Still me")
     box(page).press("Enter")
-    expect(page.get_by_text("Sent once you have logged in again")).to_be_visible()
+    # Sent by itself, or by another Enter where the page heard of the logout before the first.
+    held = page.locator("#composer-hint")
+    expect(held).to_have_text(re.compile("Sent once you have logged in again|Log in again to send this"))
+    waits = held.text_content() != "Log in again to send this"
     other.goto(f"/w/{first}/chat/")
     log_in(other, first)
+    expect(notice(page)).to_be_hidden()
+    if not waits:
+        box(page).press("Enter")
     expect(answers(page)).to_have_count(1)
     wait_for_end(page)
     assert questions(product, first) == ["Still me"]
@@ -113,8 +119,10 @@ def test_an_answer_in_a_tab_that_was_logged_out_is_no_longer_shown_as_being_writ
     expect(answers(page).last).to_have_attribute("data-state", "streaming")
     log_out(context.new_page())
     expect(notice(page)).to_contain_text("You have been logged out")
-    wait_for_end(page, "unfollowed")
-    expect(answers(page).last).to_contain_text("Log in to see the rest.")
+    # On a quick machine it may have come whole before the logout was heard of.
+    expect(answers(page).last).to_have_attribute("data-state", re.compile("unfollowed|done"))
+    if answers(page).last.get_attribute("data-state") == "unfollowed":
+        expect(answers(page).last).to_contain_text("Log in to see the rest.")
     expect(page.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
     expect(answers(page).last.get_by_role("button", name="Continue")).to_be_hidden()
     page.get_by_role("link", name="Log in").click()
