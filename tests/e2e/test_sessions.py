@@ -123,8 +123,8 @@ def test_an_answer_in_a_tab_that_was_logged_out_is_no_longer_shown_as_being_writ
     expect(answers(page).last).to_have_attribute("data-state", re.compile("unfollowed|done"))
     if answers(page).last.get_attribute("data-state") == "unfollowed":
         expect(answers(page).last).to_contain_text("Log in to see the rest.")
+        expect(answers(page).last.get_by_role("button", name="Continue")).to_be_hidden()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
-    expect(answers(page).last.get_by_role("button", name="Continue")).to_be_hidden()
     page.get_by_role("link", name="Log in").click()
     log_in(page, first)
     assert wait_for_end(page)
